@@ -118,7 +118,9 @@ def sign(x: Array, gradient: Surrogate = identity) -> Array:
     """
     x = jnp.asarray(x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"sign needs a floating dtype, found {x.dtype}: cast first, e.g. x.astype(jnp.float32)")
+        raise TypeError(
+            f"sign needs a floating dtype, found {x.dtype}: cast first, e.g. x.astype(jnp.float32)"
+        )
     return _sign(x, gradient if isinstance(gradient, Partial) else Partial(gradient))
 
 

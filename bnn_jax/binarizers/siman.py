@@ -27,7 +27,15 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from bnn_jax import ste
-from bnn_jax.binarizers.base import ActivationBinarizer, Binary, Memory, Params, Progress, WeightBinarizer, filters
+from bnn_jax.binarizers.base import (
+    ActivationBinarizer,
+    Binary,
+    Memory,
+    Params,
+    Progress,
+    WeightBinarizer,
+    filters,
+)
 from bnn_jax.ops import order
 from bnn_jax.ops.standardize import standardize
 

@@ -43,8 +43,14 @@ class ResNet(nn.Module):
     dense_init: str
     parts: Parts
 
+    def over_axis(self, name: str) -> "ResNet":
+        """The same network, its batch norms reducing over the mapped axis `name` in training."""
+        return self.clone(parts=replace(self.parts, axis_name=name))
+
     @nn.compact
-    def __call__(self, x: Array, *, train: bool = False, progress: Progress = 0.0) -> tuple[Array, dict[str, Array]]:
+    def __call__(
+        self, x: Array, *, train: bool = False, progress: Progress = 0.0
+    ) -> tuple[Array, dict[str, Array]]:
         """Classifies images.
 
         Args:
@@ -56,7 +62,9 @@ class ResNet(nn.Module):
           Logits (batch, num_classes), and features by name: "stem", "stage1", ..., "pooled".
         """
         large = self.stem == "conv7x7"
-        x = self.parts.conv(self.widths[0], 7 if large else 3, 2 if large else 1, "stem_conv", binary=False)(x)
+        x = self.parts.conv(self.widths[0], 7 if large else 3, 2 if large else 1, "stem_conv", binary=False)(
+            x
+        )
         x = self.parts.norm("stem_norm")(x, train=train)
         x = Activation(self.stem_activation, name="stem_act")(x)
         if large:
@@ -94,12 +102,21 @@ def _resnet(
     if shortcut not in SHORTCUTS:
         raise ValueError(f"unknown shortcut {shortcut!r}: expected one of {SHORTCUTS}")
     return ResNet(
-        num_classes, stages, widths, skip, shortcut, stem, stem_activation, head_norm, dense_init, Parts(**parts)
+        num_classes,
+        stages,
+        widths,
+        skip,
+        shortcut,
+        stem,
+        stem_activation,
+        head_norm,
+        dense_init,
+        Parts(**parts),
     )
 
 
 def resnet20(
-    num_classes: int = 10,
+    num_classes: int,
     weights: WeightBinarizer | None = None,
     activations: ActivationBinarizer | None = None,
     activation: str = "prelu",
@@ -147,7 +164,7 @@ def resnet20(
 
 
 def resnet18_cifar(
-    num_classes: int = 10,
+    num_classes: int,
     weights: WeightBinarizer | None = None,
     activations: ActivationBinarizer | None = None,
     activation: str = "hardtanh",
@@ -182,10 +199,10 @@ def resnet18_cifar(
 
 
 def resnet_imagenet(
-    num_classes: int = 1000,
-    depth: int = 18,
+    num_classes: int,
     weights: WeightBinarizer | None = None,
     activations: ActivationBinarizer | None = None,
+    depth: int = 18,
     activation: str = "prelu",
     skip: str = "double",
     shortcut: str = "conv",
@@ -202,9 +219,9 @@ def resnet_imagenet(
 
     Args:
       num_classes: Outputs of the classifier.
-      depth: 18 or 34.
       weights: Weight binarizer; None for full precision.
       activations: Activation binarizer; None for full precision.
+      depth: 18 or 34.
       activation: Non-linearity in the blocks.
       skip: "double" or "single".
       shortcut: "conv", "pool_conv", "binary_conv" or "pad".

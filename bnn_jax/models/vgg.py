@@ -1,5 +1,7 @@
 """VGG-small for CIFAR."""
 
+from dataclasses import replace
+
 import flax.linen as nn
 from jax import Array
 
@@ -27,8 +29,14 @@ class VGGSmall(nn.Module):
     dense_init: str
     parts: Parts
 
+    def over_axis(self, name: str) -> "VGGSmall":
+        """The same network, its batch norms reducing over the mapped axis `name` in training."""
+        return self.clone(parts=replace(self.parts, axis_name=name))
+
     @nn.compact
-    def __call__(self, x: Array, *, train: bool = False, progress: Progress = 0.0) -> tuple[Array, dict[str, Array]]:
+    def __call__(
+        self, x: Array, *, train: bool = False, progress: Progress = 0.0
+    ) -> tuple[Array, dict[str, Array]]:
         """Classifies images.
 
         Args:
@@ -55,7 +63,7 @@ class VGGSmall(nn.Module):
 
 
 def vgg_small(
-    num_classes: int = 10,
+    num_classes: int,
     weights: WeightBinarizer | None = None,
     activations: ActivationBinarizer | None = None,
     activation: str = "prelu",

@@ -1,4 +1,5 @@
 """Exact order statistics."""
+
 import jax.numpy as jnp
 from jax import Array, lax
 

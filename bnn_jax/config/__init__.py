@@ -1,0 +1,21 @@
+"""Experiments as data: typed dataclasses whose variable pieces are components."""
+
+from bnn_jax.config.component import Component, component
+from bnn_jax.config.experiment import Config, DataConfig, LossConfig, OptimizerConfig, RunConfig
+from bnn_jax.config.overrides import check
+from bnn_jax.config.serialize import differences, flatten, from_dict, to_dict
+
+__all__ = [
+    "Component",
+    "Config",
+    "DataConfig",
+    "LossConfig",
+    "OptimizerConfig",
+    "RunConfig",
+    "check",
+    "component",
+    "differences",
+    "flatten",
+    "from_dict",
+    "to_dict",
+]

@@ -1,0 +1,56 @@
+"""Exact classification accuracy over a whole split."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+
+class Accuracy(NamedTuple):
+    """Classification results over a split.
+
+    Attributes:
+      top1: Share of examples classified rightly, in [0, 1].
+      top5: Share whose label is among the five largest logits, in [0, 1].
+      loss: Mean cross-entropy.
+      examples: Number of examples.
+      correct: Number classified rightly.
+    """
+
+    top1: float
+    top5: float
+    loss: float
+    examples: int
+    correct: int
+
+
+def evaluate(
+    eval_step: Callable[[Any, Any], Any],
+    variables: Any,
+    batches: Iterable[dict[str, np.ndarray]],
+    split: Callable[[dict[str, np.ndarray]], Any],
+) -> Accuracy:
+    """Evaluates every example once; padded rows do not count.
+
+    Args:
+      eval_step: `(variables, batch) -> Counts`, as of `bnn_jax.training.step.make_eval_step` over devices.
+      variables: Replicated variables of the network.
+      batches: Host batches with "image", "label" and "mask".
+      split: Lays a host batch out over the local devices.
+
+    Returns:
+      The results, the same on every host.
+
+    Raises:
+      ValueError: If there is no example.
+    """
+    # Fetched at the end: counting must not make the host wait for each batch.
+    counts = jax.device_get([eval_step(variables, split(batch)) for batch in batches])
+    examples = sum(int(c.examples) for c in counts)
+    if not examples:
+        raise ValueError("there is nothing to evaluate: the split has no examples")
+    correct = sum(int(c.correct) for c in counts)
+    top5 = sum(int(c.correct_top5) for c in counts)
+    loss = float(np.sum([np.float64(c.loss) for c in counts]) / examples)
+    return Accuracy(correct / examples, top5 / examples, loss, examples, correct)

@@ -1,0 +1,257 @@
+"""What a Flax model is made of, found by tracing it: no arithmetic, no memory for arrays.
+
+`trace_layers` works on any Flax Linen model, whether it uses this library's layers, stock ones or both;
+nothing is registered anywhere. The other functions address the layers it finds in trees of variables.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import keystr, tree_flatten_with_path, tree_leaves
+
+from bnn_jax.binarizers import ActivationBinarizer, WeightBinarizer
+
+Path = tuple[str, ...]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One layer: a module which owns parameters.
+
+    Attributes:
+      path: Where its variables lie in the collections, `("stage1_block1", "conv1")`.
+      kind: "conv", "dense", "norm", "prelu", or the name of its class.
+      weights: Its weight binarizer; None for full-precision weights.
+      activations: The binarizer of its inputs; None for full-precision inputs.
+      kernel_shape: Shape of its parameter `kernel`, if it has one.
+      input_shape: Of one example, without the batch. `()` if the layer was never called with an array.
+      output_shape: Of one example, without the batch.
+      param_shapes: Shapes of the parameters it owns, by name.
+      macs: Multiply-accumulates for one example, all its calls together. Counted for convolutions and dense
+        layers; what a module multiplies by other means (attention scores, einsum) is not seen, and is 0.
+      calls: How often one pass of the model calls it.
+    """
+
+    path: Path
+    kind: str
+    weights: WeightBinarizer | None
+    activations: ActivationBinarizer | None
+    kernel_shape: Shape | None
+    input_shape: Shape
+    output_shape: Shape
+    param_shapes: Mapping[str, Shape]
+    macs: int
+    calls: int
+
+    @property
+    def name(self) -> str:
+        """The path as text, `"stage1_block1/conv1"`."""
+        return "/".join(self.path)
+
+    @property
+    def num_params(self) -> int:
+        """Number of parameters, scalars counted one by one."""
+        return sum(math.prod(shape) for shape in self.param_shapes.values())
+
+
+class _Call(NamedTuple):
+    """One outermost call of a module; shapes with the batch of one that is traced."""
+
+    module: nn.Module
+    input_shape: Shape
+    output_shape: Shape
+
+
+def trace_layers(
+    model: nn.Module, input_shape: Shape, *, dtype: Any = jnp.float32, **arguments: Any
+) -> tuple[LayerInfo, ...]:
+    """The layers of a model which own parameters, in the order in which they are first called.
+
+    Traces `model.init` abstractly on a batch of one: quick, and free of memory, for any size of model.
+
+    Args:
+      model: Any Flax Linen module of one array.
+      input_shape: Of one example, without the batch: `(32, 32, 3)`.
+      dtype: Of the inputs (integers for embeddings).
+      **arguments: Passed to the model's `__call__` beside the inputs.
+
+    Raises:
+      ValueError: If a dimension of `input_shape` is not a positive integer.
+
+    Example:
+      >>> [layer.name for layer in trace_layers(model, (32, 32, 3)) if layer.weights]
+      ['stage1_block1/conv1', 'stage1_block1/conv2', ...]
+    """
+    if any(not isinstance(size, int) or size < 1 for size in input_shape):
+        raise ValueError(
+            f"input_shape must hold positive sizes of one example, without batch, found {input_shape}"
+        )
+    calls: dict[Path, list[_Call]] = {}
+    # Modules being called: the methods by which a module helps itself are no calls of the layer.
+    active: list[Path] = []
+
+    def record(next_method: Any, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
+        path = context.module.path
+        if context.method_name == "setup" or path in active:
+            return next_method(*args, **kwargs)
+        seen = calls.setdefault(path, [])
+        active.append(path)
+        try:
+            outputs = next_method(*args, **kwargs)
+        finally:
+            active.pop()
+        seen.append(_Call(context.module, _shape((args, kwargs)), _shape(outputs)))
+        return outputs
+
+    def init() -> Any:
+        params, dropout = jax.random.split(jax.random.key(0))
+        rngs = {"params": params, "dropout": dropout}
+        return model.init(rngs, jnp.zeros((1, *input_shape), dtype), **arguments)
+
+    with nn.intercept_methods(record):
+        variables = jax.eval_shape(init)
+    owned = _owners(variables.get("params", {}), calls)
+    return tuple(_layer(path, made, owned[path]) for path, made in calls.items() if path in owned)
+
+
+def _owners(params: Any, modules: Iterable[Path]) -> dict[Path, dict[str, Shape]]:
+    """Shapes of the parameters of each module: a parameter belongs to the deepest module above it."""
+    known, owned = set(modules), dict[Path, dict[str, Shape]]()
+    for keys, leaf in tree_flatten_with_path(params)[0]:
+        names = tuple(keystr((key,), simple=True) for key in keys)
+        depth = max(i for i in range(len(names)) if names[:i] in known or i == 0)
+        owned.setdefault(names[:depth], {})["/".join(names[depth:])] = tuple(leaf.shape)
+    return owned
+
+
+def _layer(path: Path, calls: list[_Call], params: dict[str, Shape]) -> LayerInfo:
+    module, input_shape, output_shape = calls[0]
+    kernel = params.get("kernel")
+    kind = _kind(calls[0], kernel)
+    weights, activations = getattr(module, "weights", None), getattr(module, "activations", None)
+    return LayerInfo(
+        path=path,
+        kind=kind,
+        weights=weights if isinstance(weights, WeightBinarizer) else None,
+        activations=activations if isinstance(activations, ActivationBinarizer) else None,
+        kernel_shape=kernel,
+        input_shape=_example(input_shape),
+        output_shape=_example(output_shape),
+        param_shapes=params,
+        macs=sum(_macs(kind, call, kernel) for call in calls) if kernel else 0,
+        calls=len(calls),
+    )
+
+
+def _kind(call: _Call, kernel: Shape | None) -> str:
+    module, inputs, outputs = call
+    name = type(module).__name__
+    if isinstance(module, nn.DenseGeneral):
+        return "dense"
+    # Others' layers are known by what they do: kernels (..., in / groups, out) on inputs (batch, ..., in).
+    if kernel and inputs and outputs and kernel[-1] == outputs[-1] and inputs[-1] % kernel[-2] == 0:
+        if len(kernel) == 2:
+            return "dense"
+        if hasattr(module, "kernel_size") or len(kernel) == len(inputs):
+            return "conv"
+    if hasattr(module, "kernel_size"):
+        return "conv"
+    if name.endswith("Norm"):
+        return "norm"
+    return "prelu" if name == "PReLU" else name
+
+
+def _macs(kind: str, call: _Call, kernel: Shape) -> int:
+    module, inputs, outputs = call
+    if kind == "conv":
+        if isinstance(module, nn.ConvLocal):
+            return math.prod(kernel)  # holds a filter for each position
+        # Each weight meets every output position once; in a transposed convolution every input position.
+        positions = inputs if isinstance(module, nn.ConvTranspose) else outputs
+        return math.prod(positions[:-1]) * math.prod(kernel)
+    if kind == "dense":
+        axes = getattr(module, "axis", -1)  # DenseGeneral may contract several
+        contracted = math.prod(inputs[axis] for axis in ((axes,) if isinstance(axes, int) else axes))
+        return math.prod(outputs) * contracted
+    return 0
+
+
+def _shape(tree: Any) -> Shape:
+    """Shape of the first array in a tree; () if there is none."""
+    return next((tuple(leaf.shape) for leaf in tree_leaves(tree) if hasattr(leaf, "shape")), ())
+
+
+def _example(shape: Shape) -> Shape:
+    """Without the batch of one that was traced."""
+    return shape[1:] if shape[:1] == (1,) else shape
+
+
+def binary_layers(layers: Iterable[LayerInfo]) -> dict[Path, WeightBinarizer]:
+    """The weight binarizers of those layers which have one, by path, in order."""
+    return {layer.path: layer.weights for layer in layers if layer.weights is not None}
+
+
+def get(tree: Mapping[str, Any], path: Path) -> Any:
+    """What lies at `path` in nested mappings.
+
+    Raises:
+      KeyError: If there is nothing; the message says how far the path leads, and what is there instead.
+    """
+    node: Any = tree
+    for depth, key in enumerate(path):
+        if not isinstance(node, Mapping) or key not in node:
+            found = sorted(node) if isinstance(node, Mapping) else type(node).__name__
+            raise KeyError(
+                f"no {'/'.join(path)!r}: expected {key!r} under {'/'.join(path[:depth])!r}, found {found}"
+            )
+        node = node[key]
+    return node
+
+
+def put(tree: Mapping[str, Any], path: Path, value: Any) -> dict[str, Any]:
+    """A copy of nested mappings with `value` at `path`; everything beside the path is shared, not copied."""
+    if not path:
+        raise ValueError("put needs a path of one or more keys")
+    head, rest = path[0], path[1:]
+    return {**tree, head: put(tree.get(head, {}), rest, value) if rest else value}
+
+
+class Operands(NamedTuple):
+    """What the functions of a `WeightBinarizer` take, for one layer: `(w, params, memory)`."""
+
+    kernel: Array
+    learned: Mapping[str, Array]
+    memory: Mapping[str, Array]
+
+
+def operands(
+    params: Mapping[str, Any], memory: Mapping[str, Any], path: Path, binarizer: WeightBinarizer
+) -> Operands:
+    """The latent weight of the layer at `path`, what its binarizer learns and what it remembers.
+
+    Args:
+      params: The collection "params".
+      memory: The collection "memory"; may lack layers whose binarizer remembers nothing.
+      path: Of the layer.
+      binarizer: Of the layer.
+
+    Raises:
+      KeyError: If a parameter is missing.
+    """
+    kernel = get(params, (*path, "kernel"))
+    learned = {name: get(params, (*path, name)) for name in learned_names(binarizer, kernel)}
+    if not jax.eval_shape(binarizer.init_memory, kernel):
+        return Operands(kernel, learned, {})
+    return Operands(kernel, learned, get(memory, (*path, "binarizer")))
+
+
+def learned_names(binarizer: WeightBinarizer, kernel: Array | jax.ShapeDtypeStruct) -> tuple[str, ...]:
+    """Names of the parameters which a binarizer learns beside `kernel`."""
+    return tuple(jax.eval_shape(binarizer.init_params, kernel))

@@ -1,0 +1,104 @@
+"""Checkpoints of a run: the latest and the best, each with everything that resuming needs."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from bnn_jax.training.state import TrainState
+
+FOLDER = "checkpoints"
+
+
+@dataclass
+class Bookkeeping:
+    """What the loop knows beside the state; plain JSON.
+
+    Attributes:
+      sums: Sums over the steps since the last report, by metric.
+      count: How many steps they are over.
+      best_accuracy: Best test accuracy so far, in [0, 1]; -1 before the first evaluation.
+      best_epoch: Epochs that were finished when it was reached.
+      iterator: State of the data iterator.
+      telemetry: State of the telemetry.
+    """
+
+    sums: dict[str, float] = field(default_factory=dict)
+    count: int = 0
+    best_accuracy: float = -1.0
+    best_epoch: int = 0
+    iterator: dict[str, Any] = field(default_factory=dict)
+    telemetry: dict[str, Any] = field(default_factory=dict)
+
+
+class Checkpoints:
+    """The checkpoints of one workdir. Writing is atomic: a killed run leaves the one before intact."""
+
+    def __init__(self, workdir: str | Path, *, read_only: bool = False):
+        """Opens (or creates) `workdir/checkpoints`."""
+        policies = ocp.training.preservation_policies
+        best = policies.BestN(get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False)
+        self._checkpointer = ocp.training.Checkpointer(
+            Path(workdir).resolve() / FOLDER,
+            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(1), best]),
+            cleanup_tmp_directories=not read_only,
+        )
+
+    @property
+    def latest_step(self) -> int | None:
+        """Step of the latest checkpoint; None if there is none."""
+        return self._checkpointer.latest.step if self._checkpointer.latest else None
+
+    @property
+    def best_step(self) -> int | None:
+        """Step of the checkpoint with the best test accuracy (the first, among equals)."""
+        ranked = [c for c in self._checkpointer.checkpoints if c.metrics]
+        return max(ranked, key=lambda c: _rank(c.metrics)).step if ranked else None
+
+    def save(self, state: TrainState, books: Bookkeeping, accuracy: float | None = None) -> None:
+        """Saves, unless this step is saved already.
+
+        Args:
+          state: Replicated or host-side state.
+          books: The loop's bookkeeping.
+          accuracy: Test accuracy of this state, in [0, 1], if it was measured.
+        """
+        # Host-local pmap arrays cannot be serialized on several hosts.
+        host = jax.device_get(state)
+        step = int(host.step)
+        if step == self.latest_step:
+            return
+        metrics = None if accuracy is None else {"accuracy": accuracy, "step": step}
+        content = {"state": jax.tree.map(np.asarray, host), "books": asdict(books)}
+        self._checkpointer.save_checkpointables(step, content, metrics=metrics)
+
+    def restore(self, like: TrainState, step: int | None = None) -> tuple[TrainState, Bookkeeping]:
+        """Loads a checkpoint to the host.
+
+        Args:
+          like: A state of the same structure (arrays or their shapes).
+          step: Which; the latest if None.
+
+        Raises:
+          ValueError: If what is stored has another structure than `like`.
+        """
+        abstract = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), like)
+        try:
+            found = self._checkpointer.load_checkpointables(step, {"state": abstract, "books": None})
+        except (ValueError, KeyError) as error:
+            raise ValueError(
+                f"checkpoint {step if step is not None else self.latest_step} in {self._checkpointer.directory} does "
+                f"not fit this network: {error}"
+            ) from error
+        return found["state"], Bookkeeping(**found["books"])
+
+    def close(self) -> None:
+        """Waits for writes in flight and lets go of the directory."""
+        self._checkpointer.close()
+
+
+def _rank(metrics: Any) -> tuple[float, int]:
+    return (metrics["accuracy"], -metrics["step"])

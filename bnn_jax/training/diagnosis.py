@@ -1,0 +1,69 @@
+"""Where a step stopped being finite."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import keystr, tree_leaves, tree_leaves_with_path
+
+from bnn_jax.training.state import TrainState
+from bnn_jax.training.step import StepMetrics
+
+
+class NonFiniteError(RuntimeError):
+    """A loss or a gradient was infinite or not a number."""
+
+
+def first_non_finite(model: nn.Module, state: TrainState, images: Array) -> str:
+    """The first layer whose output is not finite in a training forward pass; "" if all are.
+
+    Args:
+      model: The network, not synchronized over devices.
+      state: The state to run it with.
+      images: Normalized images (n, height, width, channels).
+    """
+    found: list[str] = []
+
+    def watch(next_method: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        outputs = next_method(*args, **kwargs)
+        # The innermost module returns first, so the first to be found is the culprit.
+        if not found and not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in tree_leaves(outputs)):
+            found.append("/".join(context.module.path))
+        return outputs
+
+    with nn.intercept_methods(watch):
+        model.apply(state.variables, images, train=True, mutable=["batch_stats", "memory"])
+    return found[0] if found else ""
+
+
+def non_finite_gradients(metrics: StepMetrics, params: Any) -> list[str]:
+    """Paths of the parameters whose gradients were not finite."""
+    paths = [path for path, _ in tree_leaves_with_path(params)]
+    fine = np.asarray(jax.device_get(metrics.finite))
+    return [
+        "/".join(keystr((key,), simple=True) for key in path)
+        for path, ok in zip(paths, fine, strict=True)
+        if not ok
+    ]
+
+
+def explain(model: nn.Module, state: TrainState, metrics: StepMetrics, images: Array) -> str:
+    """One sentence on where the step that `metrics` report failed.
+
+    Args:
+      model: The network, not synchronized over devices.
+      state: The last good state.
+      metrics: Of the failed step.
+      images: Its normalized images, without augmentation.
+    """
+    layer = first_non_finite(model, state, images)
+    if layer:
+        return f"the output of layer {layer} is the first that is not finite"
+    bad = non_finite_gradients(metrics, state.params)
+    if not bad:
+        return "every layer's output and gradient is finite, but the loss is not"
+    more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+    return f"the forward pass is finite, but not the gradient of {', '.join(bad[:3])}{more}"

@@ -1,0 +1,158 @@
+"""From a config to everything a run is made of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import optax
+from jax import Array
+
+from bnn_jax import losses
+from bnn_jax.config import Config, LossConfig
+from bnn_jax.data import DatasetInfo, Splits, augment, example_keys, normalize
+from bnn_jax.data import steps_per_epoch as count_steps
+from bnn_jax.inspect import LayerInfo, binary_layers, trace_layers
+from bnn_jax.training import latent
+from bnn_jax.training.optimizer import build_optimizer, learning_rates
+from bnn_jax.training.parallel import check_batch_size, parallelize
+from bnn_jax.training.state import TrainState, init_state, init_variables
+from bnn_jax.training.step import AXIS, make_eval_step, make_train_step
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A config brought to life.
+
+    Attributes:
+      config: The config.
+      splits: Training and test examples.
+      model: The network.
+      traced: Its layers.
+      layers: Weight binarizer of each binarized layer, by path.
+      optimizer: The optimizer.
+      steps_per_epoch: Steps in each epoch; the examples which do not fill a batch are left out of it.
+      learning_rates: Learning rate of each epoch.
+      train_step: `(state, batch) -> (state, metrics)` over all devices; donates its state.
+      eval_step: `(variables, batch) -> Counts` over all devices.
+    """
+
+    config: Config
+    splits: Splits
+    model: nn.Module
+    traced: tuple[LayerInfo, ...]
+    layers: latent.Layers
+    optimizer: optax.GradientTransformation
+    steps_per_epoch: int
+    learning_rates: tuple[float, ...]
+    train_step: Callable[..., Any]
+    eval_step: Callable[..., Any]
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.config.epochs * self.steps_per_epoch
+
+    def init_state(self) -> TrainState:
+        """The state before the first step, on the host's default device; the same for the same seed."""
+        init = partial(init_state, self.model, self.optimizer, image_shape=self.splits.info.image_shape)
+        return jax.jit(init)(_key(self.config.seed, 0))
+
+    def abstract_state(self) -> TrainState:
+        """Shapes and dtypes of the state."""
+        return jax.eval_shape(self.init_state)
+
+
+def assemble(config: Config) -> Experiment:
+    """Builds an experiment, refusing what cannot run before any work is done.
+
+    Raises:
+      ValueError: For options out of range; the message names the field.
+      FileNotFoundError: If the data is not there.
+    """
+    _check(config)
+    splits: Splits = config.data.source.build()
+    info = splits.info
+    steps = count_steps(splits.train, config.data.batch_size)
+    if steps < 1:
+        raise ValueError(
+            f"data.batch_size = {config.data.batch_size} exceeds the {len(splits.train)} training examples of "
+            f"{info.name}: use a smaller one"
+        )
+    model: nn.Module = config.model.build(num_classes=info.num_classes)
+    traced = trace_layers(model, info.image_shape)
+    layers = binary_layers(traced)
+    shapes = jax.eval_shape(lambda: init_variables(model, jax.random.key(0), info.image_shape))
+    optimizer = build_optimizer(
+        config.optimizer, shapes["params"], layers, epochs=config.epochs, steps_per_epoch=steps
+    )
+    train_step = make_train_step(
+        synchronized(model),
+        optimizer,
+        [_term(loss) for loss in config.losses],
+        layers,
+        _augmentation(config, info),
+        key=_key(config.seed, 1),
+        epochs=config.epochs,
+        steps_per_epoch=steps,
+    )
+    eval_step = make_eval_step(model, partial(normalize, mean=info.mean, std=info.std))
+    return Experiment(
+        config,
+        splits,
+        model,
+        traced,
+        layers,
+        optimizer,
+        steps,
+        learning_rates(config.optimizer, config.epochs),
+        parallelize(train_step, donate=True),
+        parallelize(eval_step),
+    )
+
+
+def synchronized(model: nn.Module) -> nn.Module:
+    """The same network with batch statistics taken over the mapped axis "batch"."""
+    if not hasattr(model, "over_axis"):
+        return model
+    return model.over_axis(AXIS)
+
+
+def _check(config: Config) -> None:
+    for name, value in (("epochs", config.epochs), ("run.log_every", config.run.log_every)):
+        if value < 1:
+            raise ValueError(f"{name} must be 1 or more, found {value}")
+    for name in ("eval_every", "checkpoint_every"):
+        if getattr(config.run, name) < 1:
+            raise ValueError(f"run.{name} must be 1 or more epochs, found {getattr(config.run, name)}")
+    if not config.losses:
+        raise ValueError("losses holds no term: there is nothing to minimize")
+    names = [loss.name for loss in config.losses]
+    if len(set(names)) < len(names):
+        raise ValueError(f"losses must have different names, found {names}")
+    check_batch_size(config.data.batch_size, "data.batch_size")
+    check_batch_size(config.data.eval_batch_size, "data.eval_batch_size")
+
+
+def _term(config: LossConfig) -> losses.Term:
+    function = config.term.build()
+    if config.schedule is None:
+        return losses.Term(config.name, function, config.weight)
+    schedule = config.schedule.build()
+    return losses.Term(config.name, function, lambda progress: config.weight * schedule(progress))
+
+
+def _augmentation(config: Config, info: DatasetInfo) -> Callable[[Array, Array, Array, Array], Array]:
+    options = {"crop_padding": config.data.crop_padding, "flip": config.data.flip}
+
+    def apply(key: Array, step: Array, first: Array, images: Array) -> Array:
+        keys = example_keys(key, step, first, images.shape[0])
+        return augment(keys, images, **options, mean=info.mean, std=info.std)
+
+    return apply
+
+
+def _key(seed: int, stream: int) -> Array:
+    return jax.random.fold_in(jax.random.key(seed), stream)

@@ -1,0 +1,234 @@
+"""The training loop: steps, evaluation, logs and checkpoints until the run is over or asked to stop."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from bnn_jax.data import eval_batches, normalize, train_iterator
+from bnn_jax.evaluation.classification import Accuracy, evaluate
+from bnn_jax.training import parallel
+from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
+from bnn_jax.training.console import Console
+from bnn_jax.training.diagnosis import NonFiniteError, explain
+from bnn_jax.training.experiment import Experiment
+from bnn_jax.training.run_log import RunLog
+from bnn_jax.training.signals import StopRequest
+from bnn_jax.training.state import TrainState
+from bnn_jax.training.step import StepMetrics
+from bnn_jax.training.telemetry import Telemetry
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+      step: Finished steps.
+      total_steps: Steps of the whole run.
+      signal: The signal that stopped it; 0 if it ran to its end.
+      best_accuracy: Best test accuracy, in [0, 1]; -1 if there was no evaluation.
+      best_epoch: The epoch it was reached in, from 1.
+    """
+
+    step: int
+    total_steps: int
+    signal: int
+    best_accuracy: float
+    best_epoch: int
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A step that is dispatched, its metrics not yet fetched."""
+
+    step: int
+    metrics: StepMetrics
+    batch: dict[str, np.ndarray]
+
+
+def measure(experiment: Experiment, variables: Any) -> Accuracy:
+    """Accuracy of replicated variables on the test split."""
+    batches = eval_batches(
+        experiment.splits.test,
+        batch_size=experiment.config.data.eval_batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    return evaluate(experiment.eval_step, variables, batches, parallel.split)
+
+
+class Loop:
+    """One process's part in a run; `run` is all there is to call.
+
+    Args:
+      experiment: What to run.
+      workdir: Where checkpoints and logs go.
+      console: Where progress is shown.
+    """
+
+    def __init__(self, experiment: Experiment, workdir: Path, console: Console):
+        self.experiment = experiment
+        self.config = experiment.config
+        self.console = console
+        self.checkpoints = Checkpoints(workdir)
+        if self.checkpoints.latest_step is None:
+            state, self.books = experiment.init_state(), Bookkeeping()
+        else:
+            state, self.books = self.checkpoints.restore(experiment.abstract_state())
+            # A run that was stopped by a non-finite step may try again.
+            state = state.replace(healthy=np.ones((), np.bool_))
+        self.step = int(state.step)
+        self.state: TrainState = parallel.replicate(state)
+        self.batches = train_iterator(
+            experiment.splits.train,
+            batch_size=self.config.data.batch_size,
+            seed=self.config.seed,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        if self.books.iterator:
+            self.batches.set_state(self.books.iterator)
+        lead = jax.process_index() == 0
+        self.log = (
+            RunLog(workdir, self.step, tensorboard=None if self.config.run.tensorboard else False)
+            if lead
+            else None
+        )
+        self.telemetry = Telemetry(experiment.layers, self.config.run.telemetry_every)
+        self.telemetry.restore(
+            self.books.telemetry, self.step, self.state.params, self.state.memory, self._progress()
+        )
+        self.clock: tuple[float, int] | None = None
+
+    def run(self) -> Outcome:
+        """Trains to the end, or until a signal or a non-finite step.
+
+        Raises:
+          NonFiniteError: If the loss or a gradient is not finite; the last good state is saved before.
+        """
+        pending: _Pending | None = None
+        per_epoch = self.experiment.steps_per_epoch
+        with StopRequest() as stop:
+            while self.step < self.experiment.total_steps and not stop.signal:
+                batch = next(self.batches)
+                self.state, metrics = self.experiment.train_step(self.state, parallel.split(batch))
+                # The device works on this step while the host reads the last one's results.
+                self._settle(pending)
+                self.step += 1
+                pending = _Pending(self.step, metrics, batch)
+                self._observe()
+                epoch_ends = self.step % per_epoch == 0
+                if stop.requested(self.step) or epoch_ends:
+                    self._settle(pending)
+                    pending = None
+                    self._finish_epoch() if epoch_ends else self._save(None)
+        self._close()
+        return Outcome(
+            self.step,
+            self.experiment.total_steps,
+            stop.signal,
+            self.books.best_accuracy,
+            self.books.best_epoch,
+        )
+
+    def _settle(self, pending: _Pending | None) -> None:
+        """Reads a step's metrics, adds them up, and reports each `log_every` steps."""
+        if pending is None:
+            return
+        metrics = jax.device_get(pending.metrics)
+        if not (metrics.finite_loss and metrics.finite.all()):
+            self._fail(pending)
+        values = {"loss": metrics.loss, "accuracy": metrics.accuracy, **_named(metrics.terms)}
+        for name, value in values.items():
+            self.books.sums[name] = self.books.sums.get(name, 0.0) + float(value)
+        self.books.count += 1
+        # From the end of the first step, which compiles.
+        self.clock = self.clock or (time.perf_counter(), pending.step)
+        if (
+            pending.step % self.config.run.log_every == 0
+            or pending.step % self.experiment.steps_per_epoch == 0
+        ):
+            self._report(pending.step)
+
+    def _report(self, step: int) -> None:
+        means = {name: value / self.books.count for name, value in self.books.sums.items()}
+        self.books.sums, self.books.count = {}, 0
+        now, (then, before) = time.perf_counter(), self.clock or (0.0, step)
+        self.clock = (now, step)
+        epoch = (step - 1) // self.experiment.steps_per_epoch
+        means["learning_rate"] = self.experiment.learning_rates[epoch]
+        means["images_per_s"] = (step - before) * self.config.data.batch_size / max(now - then, 1e-9)
+        self._write("train", step, means)
+        self.console.update(step, step / self.experiment.steps_per_epoch, means)
+
+    def _progress(self) -> float:
+        """Fraction of the run over in the epoch of the last finished step."""
+        return max(self.step - 1, 0) // self.experiment.steps_per_epoch / self.config.epochs
+
+    def _observe(self) -> None:
+        observed = self.telemetry.observe(self.step, self.state.params, self.state.memory, self._progress())
+        if observed is not None:
+            layers = {
+                name: {k: float(v) for k, v in values.items()}
+                for name, values in jax.device_get(observed).items()
+            }
+            self._write("telemetry", self.step, {"layers": layers})
+
+    def _finish_epoch(self) -> None:
+        epoch = self.step // self.experiment.steps_per_epoch
+        last = self.step == self.experiment.total_steps
+        accuracy = None
+        if last or epoch % self.config.run.eval_every == 0:
+            started = time.perf_counter()
+            result = measure(self.experiment, self.state.variables)
+            accuracy = result.top1
+            if accuracy > self.books.best_accuracy:
+                self.books.best_accuracy, self.books.best_epoch = accuracy, epoch
+            values = {"accuracy": result.top1, "accuracy_top5": result.top5, "loss": result.loss}
+            self._write("eval", self.step, {**values, "best_accuracy": self.books.best_accuracy})
+            self.console.evaluated(self.step, epoch, result.top1, self.books.best_accuracy)
+            if self.clock is not None:  # evaluation is not training time
+                self.clock = (self.clock[0] + time.perf_counter() - started, self.clock[1])
+        if last or accuracy is not None or epoch % self.config.run.checkpoint_every == 0:
+            self._save(accuracy)
+
+    def _save(self, accuracy: float | None) -> None:
+        self.books.iterator = self.batches.get_state()
+        self.books.telemetry = self.telemetry.state()
+        self.checkpoints.save(self.state, self.books, accuracy)
+
+    def _fail(self, pending: _Pending) -> None:
+        """Saves the last good state and raises; later steps have left it as it was."""
+        state = jax.device_get(self.state)
+        good = int(state.step)
+        self.books.iterator = {"next_index": good}
+        self.checkpoints.save(state, self.books)
+        info = self.experiment.splits.info
+        reason = explain(
+            self.experiment.model,
+            state,
+            pending.metrics,
+            normalize(pending.batch["image"], info.mean, info.std),
+        )
+        self._close()
+        raise NonFiniteError(
+            f"step {pending.step} (epoch {(pending.step - 1) // self.experiment.steps_per_epoch + 1}) is not finite: "
+            f"{reason}. The state after step {good} is saved. A lower optimizer.learning_rate usually helps."
+        )
+
+    def _write(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        if self.log is not None:
+            self.log.write(kind, step, step / self.experiment.steps_per_epoch, **values)
+
+    def _close(self) -> None:
+        self.checkpoints.close()
+        if self.log is not None:
+            self.log.close()
+
+
+def _named(terms: dict[str, Any]) -> dict[str, Any]:
+    return {f"loss/{name}": value for name, value in terms.items()}

@@ -1,0 +1,90 @@
+"""The optimizer, built from config with optax: decay by rule, a transform, a rate per epoch."""
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import traverse_util
+
+from bnn_jax.config import OptimizerConfig
+
+Path = tuple[str, ...]
+
+
+def sgd(momentum: float = 0.9, nesterov: bool = False) -> optax.GradientTransformation:
+    """Stochastic gradient descent with momentum (no dampening)."""
+    return optax.trace(momentum, nesterov) if momentum else optax.identity()
+
+
+def adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> optax.GradientTransformation:
+    """Adam; weight decay is coupled (added to the gradient), as in the papers."""
+    return optax.scale_by_adam(b1, b2, eps)
+
+
+def decay_mask(params: Any, binary: Collection[Path], config: OptimizerConfig) -> Any:
+    """Which parameters weight decay applies to.
+
+    All do, but for: binarized kernels and what their binarizers learn, unless `decay_binarized`; paths
+    matching `no_decay`; and whatever matches `force_decay` does in any case. A path is written
+    "layer/parameter" and matched anywhere (`re.search`).
+
+    Args:
+      params: Nested dict of parameters.
+      binary: Paths of the layers with binarized weights.
+      config: The rules.
+
+    Returns:
+      Nested dict of bools, shaped as `params`.
+
+    Raises:
+      ValueError: If a rule matches no parameter.
+    """
+    paths = list(traverse_util.flatten_dict(params))
+    for field in ("no_decay", "force_decay"):
+        rule = getattr(config, field)
+        if rule and not any(re.search(rule, "/".join(path)) for path in paths):
+            raise ValueError(
+                f"optimizer.{field} = {rule!r} matches no parameter; they are {['/'.join(p) for p in paths]}"
+            )
+
+    def decays(path: Path) -> bool:
+        name = "/".join(path)
+        if config.force_decay and re.search(config.force_decay, name):
+            return True
+        if config.no_decay and re.search(config.no_decay, name):
+            return False
+        # A learned input shift ("input_...") belongs to the activations, not to the binarized weight.
+        exempt = path[:-1] in binary and not path[-1].startswith("input_")
+        return config.decay_binarized or not exempt
+
+    return traverse_util.unflatten_dict({path: decays(path) for path in paths})
+
+
+def build_optimizer(
+    config: OptimizerConfig, params: Any, binary: Collection[Path], *, epochs: int, steps_per_epoch: int
+) -> optax.GradientTransformation:
+    """Decay, then transform, then the learning rate of the epoch.
+
+    Args:
+      config: The optimizer's config.
+      params: Nested dict of parameters (or of their shapes).
+      binary: Paths of the layers with binarized weights.
+      epochs: Length of the run.
+      steps_per_epoch: Steps in each epoch.
+    """
+    factor = config.schedule.build(epochs=epochs)
+    decay = optax.add_decayed_weights(config.weight_decay, decay_mask(params, binary, config))
+    return optax.chain(
+        decay if config.weight_decay else optax.identity(),
+        config.transform.build(),
+        optax.scale_by_learning_rate(lambda step: config.learning_rate * factor(step // steps_per_epoch)),
+    )
+
+
+def learning_rates(config: OptimizerConfig, epochs: int) -> tuple[float, ...]:
+    """The learning rate of each epoch of a run."""
+    factors = config.schedule.build(epochs=epochs)(jnp.arange(epochs))
+    return tuple((config.learning_rate * np.asarray(factors, np.float64)).tolist())

@@ -1,0 +1,81 @@
+"""Running a step over all devices of all hosts, and starting up on several hosts."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from bnn_jax.training.step import AXIS
+
+
+def parallelize(step: Callable[..., Any], *, donate: bool = False) -> Callable[..., Any]:
+    """Maps `step(state, batch)` over the devices: state replicated, batch split, results replicated.
+
+    Args:
+      step: A function written for the axis "batch".
+      donate: Whether the state's buffers may be reused for the result.
+    """
+    return jax.pmap(
+        step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=(0,) if donate else ()
+    )
+
+
+def replicate(tree: Any) -> Any:
+    """Places a host-side pytree on every local device, as `parallelize` expects and returns it."""
+    # jax_utils.replicate adds an axis and makes the step compile twice.
+    mesh = Mesh(np.array(jax.local_devices()), (AXIS,))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def split(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """(n, ...) arrays of this host to (local devices, n / local devices, ...)."""
+    devices = jax.local_device_count()
+    return {key: value.reshape(devices, -1, *value.shape[1:]) for key, value in batch.items()}
+
+
+def check_batch_size(batch_size: int, name: str) -> None:
+    """Refuses a global batch size the devices cannot share evenly.
+
+    Raises:
+      ValueError: If it is not a positive multiple of the number of devices.
+    """
+    devices = jax.device_count()
+    if batch_size < 1 or batch_size % devices:
+        near = max(devices, round(batch_size / devices) * devices)
+        raise ValueError(
+            f"{name} = {batch_size} cannot be split over {devices} devices: use a multiple, e.g. {near}"
+        )
+
+
+def initialize(coordinator: str = "", processes: int = 0, process: int = -1) -> bool:
+    """Starts JAX's distributed runtime, before anything else touches a device.
+
+    Args:
+      coordinator: host:port of process 0; empty to detect a cluster (TPU pod, SLURM, ...), if there is one.
+      processes: Number of processes; needed with `coordinator`.
+      process: Index of this process; needed with `coordinator`.
+
+    Returns:
+      Whether this run spans several processes.
+
+    Raises:
+      ValueError: If only some of the three are given.
+    """
+    given = (bool(coordinator), processes > 0, process >= 0)
+    if any(given) and not all(given):
+        raise ValueError(
+            "several processes need all of --coordinator host:port, --processes N and --process I "
+            f"(0 <= I < N), found coordinator={coordinator!r}, processes={processes}, process={process}"
+        )
+    if all(given):
+        jax.distributed.initialize(coordinator, processes, process)
+        return processes > 1
+    try:
+        jax.distributed.initialize()
+    except ValueError as error:
+        # What JAX says where it detects no cluster; anything else is a cluster set up wrongly.
+        if "coordinator_address should be defined" not in str(error):
+            raise
+    return jax.process_count() > 1

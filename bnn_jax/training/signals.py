@@ -1,0 +1,50 @@
+"""Stopping between two steps when asked to: SIGTERM, Ctrl-C, or a cluster's notice of preemption."""
+
+import signal
+from types import FrameType, TracebackType
+
+import jax
+from jax.experimental import multihost_utils
+
+
+class StopRequest:
+    """Context in which SIGTERM and SIGINT ask for a stop instead of ending the process.
+
+    A second signal ends the process at once, as usual. On several hosts the request comes from JAX's
+    preemption service, which sees to it that all hosts stop after the same step.
+    """
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if jax.process_count() == 1:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._previous[number] = signal.signal(number, self._request)
+        return self
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        self.signal = number
+        self._restore()
+
+    def requested(self, step: int) -> bool:
+        """Whether to stop after finished step `step`; call once for each step."""
+        if (
+            not self.signal
+            and jax.process_count() > 1
+            and multihost_utils.reached_preemption_sync_point(step)
+        ):
+            self.signal = signal.SIGTERM
+        return bool(self.signal)
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._previous = {}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()

@@ -1,0 +1,156 @@
+"""One training step and one evaluation step, as functions of one device's share of a batch.
+
+Both are written for a mapped axis called "batch": `parallel.parallelize` runs them over devices, and
+`jax.vmap(axis_name="batch")` is their unit test.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array, lax
+
+from bnn_jax import losses
+from bnn_jax.training import latent
+from bnn_jax.training.state import TrainState, keep_if
+
+AXIS = "batch"
+Batch = dict[str, Array]
+
+
+class StepMetrics(NamedTuple):
+    """What a training step reports, averaged over the global batch.
+
+    Attributes:
+      loss: Total loss, scalar.
+      terms: Each term of the loss, unweighted, by name.
+      accuracy: Share of right answers in [0, 1], scalar.
+      finite: For each parameter (in the order of `jax.tree.leaves`) whether its gradient is finite, (n,).
+      finite_loss: Whether the loss is, scalar.
+    """
+
+    loss: Array
+    terms: dict[str, Array]
+    accuracy: Array
+    finite: Array
+    finite_loss: Array
+
+
+def make_train_step(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    terms: Sequence[losses.Term],
+    layers: latent.Layers,
+    augment: Callable[[Array, Array, Array], Array],
+    *,
+    key: Array,
+    epochs: int,
+    steps_per_epoch: int,
+) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
+    """The training step.
+
+    Args:
+      model: The network; its batch norms must reduce over the axis "batch".
+      optimizer: The optimizer.
+      terms: Terms of the loss.
+      layers: Weight binarizer of each binarized layer, by path.
+      augment: `(key, step, first, images) -> images`, where `first` is the position of this device's
+        first image in the global batch.
+      key: Random key of the augmentation.
+      epochs: Length of the run.
+      steps_per_epoch: Steps in each epoch.
+
+    Returns:
+      `(state, batch) -> (state, metrics)` with `batch["image"]` uint8 (n, height, width, channels) and
+      `batch["label"]` int32 (n,): one device's share. Where the loss or a gradient is not finite the
+      returned state is the old one, marked unhealthy.
+    """
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+        progress = (state.step // steps_per_epoch) / epochs
+        first = lax.axis_index(AXIS) * batch["label"].shape[0]
+        images = augment(key, state.step, first, batch["image"])
+        params = latent.project(state.params, layers, progress)
+
+        def loss_of(params: Any) -> tuple[Array, Any]:
+            (logits, features), moved = model.apply(
+                {**state.variables, "params": params},
+                images,
+                train=True,
+                progress=progress,
+                mutable=["batch_stats", "memory"],
+            )
+            outputs = losses.Outputs(logits, batch["label"], features, params, progress)
+            loss, values = losses.total(terms, outputs)
+            extra = latent.penalty(params, state.memory, layers, progress)
+            return loss + extra, (logits, {**values, "binarizers": extra}, moved)
+
+        (loss, (logits, values, moved)), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+        accuracy = jnp.mean(jnp.argmax(logits, -1) == batch["label"], dtype=jnp.float32)
+        grads, loss, values, accuracy = lax.pmean((grads, loss, values, accuracy), AXIS)
+
+        updates, opt_state = optimizer.update(grads, state.opt_state, params)
+        updated = optax.apply_updates(params, updates)
+        memory = latent.update_memory(moved.get("memory", {}), layers, params, updated, grads)
+
+        finite = jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(grads)])
+        finite_loss = jnp.isfinite(loss)
+        healthy = state.healthy & finite_loss & jnp.all(finite)
+        new = TrainState(state.step + 1, updated, moved.get("batch_stats", {}), memory, opt_state, healthy)
+        kept = keep_if(healthy, new, state.replace(healthy=healthy))
+        return kept, StepMetrics(loss, values, accuracy, finite, finite_loss)
+
+    return train_step
+
+
+class Counts(NamedTuple):
+    """Sums over examples, exact over padded batches.
+
+    Attributes:
+      correct: Right answers.
+      correct_top5: Examples whose label is among the five largest logits.
+      loss: Sum of cross-entropies.
+      examples: Number of examples.
+    """
+
+    correct: Array
+    correct_top5: Array
+    loss: Array
+    examples: Array
+
+
+def make_eval_step(
+    model: nn.Module, normalize: Callable[[Array], Array]
+) -> Callable[[dict[str, Any], Batch], Counts]:
+    """The evaluation step.
+
+    Args:
+      model: The network.
+      normalize: uint8 images to the network's inputs.
+
+    Returns:
+      `(variables, batch) -> Counts` over the global batch, where `batch["mask"]` (n,) says which rows are
+      examples and which padding.
+    """
+
+    def eval_step(variables: dict[str, Any], batch: Batch) -> Counts:
+        logits, _ = model.apply(variables, normalize(batch["image"]), train=False, progress=1.0)
+        logits = logits.astype(jnp.float32)
+        mask, labels = batch["mask"].astype(bool), batch["label"]
+        own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
+        # A label counts as found at rank k if fewer than k logits exceed it; NaN never does.
+        above = jnp.sum(logits > own, axis=-1)
+        valid = mask & jnp.isfinite(own[:, 0])
+        cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        counts = Counts(
+            correct=jnp.sum(valid & (jnp.argmax(logits, -1) == labels)),
+            correct_top5=jnp.sum(valid & (above < 5)),
+            loss=jnp.sum(jnp.where(mask, cross_entropy, 0.0)),
+            examples=jnp.sum(mask),
+        )
+        return lax.psum(counts, AXIS)
+
+    return eval_step

@@ -1,0 +1,67 @@
+"""The folder of a run: made by one config, refused to any other."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from bnn_jax.config import Config, differences, from_dict, to_dict
+
+CONFIG = "config.json"
+
+
+def verify(workdir: Path, config: Config) -> bool:
+    """Checks that a run of `config` may use `workdir`.
+
+    Returns:
+      Whether there is a run of this config already.
+
+    Raises:
+      ValueError: If another config made it (the message lists what differs), or it holds something else.
+    """
+    if (workdir / CONFIG).exists():
+        changed = differences(read_config(workdir), config)
+        if changed:
+            lines = "\n  ".join(changed)
+            raise ValueError(
+                f"{workdir} holds a run of another config (there -> now):\n  {lines}\n"
+                "Use another --workdir for this config, or the same config to continue that run."
+            )
+        return True
+    if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+        raise ValueError(
+            f"{workdir} is there already, but holds no {CONFIG} of a run: use a new or empty folder"
+        )
+    return False
+
+
+def claim(workdir: Path, config: Config) -> None:
+    """Makes `workdir` the folder of `config`."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    if not (workdir / CONFIG).exists():
+        write_json(workdir / CONFIG, to_dict(config))
+
+
+def read_config(workdir: Path) -> Config:
+    """The config that made a workdir.
+
+    Raises:
+      FileNotFoundError: If `workdir` is not the folder of a run.
+      ValueError: If its config cannot be read.
+    """
+    path = workdir / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{workdir} is not the folder of a run: there is no {path}; train one with train.py"
+        )
+    try:
+        return from_dict(json.loads(path.read_text()))
+    except (json.JSONDecodeError, TypeError) as error:
+        raise ValueError(f"{path} is not a config of this version of bnn_jax: {error}") from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(part, path)

@@ -1,0 +1,35 @@
+"""Evaluates the best and the last checkpoint of a run on its test set.
+
+    python eval.py --workdir runs/digits
+
+Prints a table and writes eval.json into the workdir.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+
+from bnn_jax.evaluation import report
+from bnn_jax.training import parallel
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run made by train.py.", required=True)
+_COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of process 0, for several processes.")
+_PROCESSES = flags.DEFINE_integer("processes", 0, "Number of processes (TPU pods and clusters are detected).")
+_PROCESS = flags.DEFINE_integer("process", -1, "Index of this process.")
+
+
+def main(argv: list[str]) -> None:
+    """Evaluates the run the flags name."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    logging.set_verbosity(logging.ERROR)
+    parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    try:
+        report.classification(Path(_WORKDIR.value))
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"eval.py: {error}")
+
+
+if __name__ == "__main__":
+    app.run(main)

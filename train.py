@@ -1,0 +1,53 @@
+"""Trains a binary network, or continues a run that was stopped.
+
+    python train.py --config configs/digits/siman_digits.py --workdir runs/digits
+    python train.py --config configs/cifar10/siman_resnet20.py --workdir runs/siman20 --config.epochs 100
+
+The same command again continues the run, to the same result as one never stopped. --config.FIELD VALUE
+overrides any field of the config; --dry_run shows the config, the network and the plan, and stops.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from bnn_jax.config.file import check_command_line
+from bnn_jax.training import parallel
+from bnn_jax.training.diagnosis import NonFiniteError
+from bnn_jax.training.session import Session
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/digits/siman_digits.py.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs, results.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Show config, network and plan, and stop.")
+_COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of process 0, for several processes.")
+_PROCESSES = flags.DEFINE_integer("processes", 0, "Number of processes (TPU pods and clusters are detected).")
+_PROCESS = flags.DEFINE_integer("process", -1, "Index of this process.")
+
+
+def main(argv: list[str]) -> None:
+    """Runs the experiment the flags describe."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    if not _DRY_RUN.value and _WORKDIR.value is None:
+        raise app.UsageError("--workdir is needed: a folder for checkpoints, logs and results")
+    logging.set_verbosity(logging.ERROR)
+    parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    try:
+        session = Session(_CONFIG.value, None if _DRY_RUN.value else Path(_WORKDIR.value))
+        session.describe()
+        signal = 0 if _DRY_RUN.value else session.train()
+    except (ValueError, FileNotFoundError, NonFiniteError) as error:
+        sys.exit(f"train.py: {error}")
+    # The shell's convention for a program which a signal ended.
+    sys.exit(128 + signal if signal else 0)
+
+
+if __name__ == "__main__":
+    try:
+        check_command_line(sys.argv[1:])
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"train.py: {error}")
+    flags.mark_flag_as_required("config")
+    app.run(main)
