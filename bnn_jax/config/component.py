@@ -21,7 +21,7 @@ class Component:
 
         Args:
           **runtime: Arguments known only at run time (the number of classes, say): those of the target's
-            parameters that have no default.
+            parameters that have no default and were not given to `component`.
         """
         names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
         options = {name: built(getattr(self, name)) for name in names}
@@ -31,7 +31,7 @@ class Component:
 def component(target: Callable[..., Any], /, **options: Any) -> Any:
     """Describes a call of `target` as a mutable dataclass instance, one typed field per option.
 
-    Parameters of `target` without a default are no options: they are supplied to `build`.
+    Parameters of `target` without a default, if not given here, are no options: they are supplied to `build`.
 
         model = component(models.resnet20, weights=component(binarizers.siman, code_rule="half"))
         model.weights.code_rule = "angle"           # or --config.model.weights.code_rule angle
@@ -49,7 +49,9 @@ def component(target: Callable[..., Any], /, **options: Any) -> Any:
     hints = typing.get_type_hints(inspect.unwrap(target))
     fields: list[Any] = []
     for key, parameter in parameters.items():
-        if parameter.default is _EMPTY or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        if parameter.default is _EMPTY and key not in options:
             continue
         value = options.get(key, parameter.default)
         kind = type(value) if isinstance(value, Component) else hints.get(key, type(value))

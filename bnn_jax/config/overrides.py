@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import typing
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,35 +25,51 @@ def check(config: Any, arguments: Sequence[str]) -> None:
         field's type.
     """
     for i, argument in enumerate(arguments):
-        match = re.match(r"--?config\.([^=]+)(?:=(.*))?$", argument, re.DOTALL)
+        match = re.match(r"--?(no)?config\.([^=]+)(?:=(.*))?$", argument, re.DOTALL)
         if not match:
             continue
-        path, value = match.groups()
-        if value is None and i + 1 < len(arguments) and not arguments[i + 1].startswith("--"):
-            value = arguments[i + 1]
-        _check_value(path, _lookup(config, path), value)
+        negated, path, value = match.groups()
+        current, kind = _lookup(config, path)
+        following = arguments[i + 1] if i + 1 < len(arguments) else "--"
+        if kind is bool and value is None and following.lower() in _TRUE_FALSE:
+            raise ValueError(f"--config.{path} {following}: write --config.{path}={following}")
+        if negated and kind is not bool:
+            raise ValueError(f"--noconfig.{path}: {path} is not true or false, but {current!r}")
+        if kind is not bool and value is None and not following.startswith("--"):
+            value = following
+        _check_value(path, current, kind, value)
 
 
-def _lookup(config: Any, path: str) -> Any:
-    holder, walked = config, ""
+def _lookup(config: Any, path: str) -> tuple[Any, type]:
+    """The value at `path`, and the type a new one must have."""
+    holder, walked, kind = config, "", type(config)
     for part in path.split("."):
         match = _PART.match(part)
         name = match.group(1) if match else part
-        known = [f.name for f in dataclasses.fields(holder)] if dataclasses.is_dataclass(holder) else []
-        if name not in known:
+        fields = dataclasses.fields(holder) if dataclasses.is_dataclass(holder) else ()
+        declared = {field.name: field.type for field in fields}
+        if name not in declared:
             where = f"config.{walked}" if walked else "config"
             hint = _hint(path, list(flatten(to_dict(config))))
             raise ValueError(
-                f"--config.{path}: {where.rstrip('.')} has no field {name!r}{hint}; it has {known}"
+                f"--config.{path}: {where.rstrip('.')} has no field {name!r}{hint}; it has {list(declared)}"
             )
         holder = getattr(holder, name)
+        kind = _kind(declared[name], holder)
         for index in re.findall(r"\[(\d+)\]", match.group(2) if match else ""):
             if not isinstance(holder, list | tuple) or int(index) >= len(holder):
                 size = len(holder) if isinstance(holder, list | tuple) else "no"
                 raise ValueError(f"--config.{path}: {name} has {size} items, there is no [{index}]")
             holder = holder[int(index)]
+            kind = type(holder)
         walked += part + "."
-    return holder
+    return holder, kind
+
+
+def _kind(declared: Any, value: Any) -> type:
+    """The declared type where it is a plain one (a float field may hold 0, an optional one None)."""
+    plain = [kind for kind in (bool, int, float, str) if kind in (typing.get_args(declared) or (declared,))]
+    return plain[0] if len(plain) == 1 else type(value)
 
 
 def _hint(path: str, fields: list[str]) -> str:
@@ -62,20 +79,20 @@ def _hint(path: str, fields: list[str]) -> str:
     return close or nearest(path, fields)
 
 
-def _check_value(path: str, current: Any, value: str | None) -> None:
+def _check_value(path: str, current: Any, kind: type, value: str | None) -> None:
     if dataclasses.is_dataclass(current):
         inside = ", ".join(f.name for f in dataclasses.fields(current))
         raise ValueError(f"--config.{path} holds several fields: override one of them ({inside})")
-    if isinstance(current, bool):
+    if kind is type(None):
+        raise ValueError(f"--config.{path} is None, for which only a config file can give another value")
+    if kind is bool:
         good = value is None or value.lower() in _TRUE_FALSE
     elif value is None:
         raise ValueError(f"--config.{path} needs a value, e.g. --config.{path} {current}")
     else:
-        good = not isinstance(current, int | float) or _parses(type(current), value)
+        good = kind not in (int, float) or _parses(kind, value)
     if not good:
-        raise ValueError(
-            f"--config.{path}: expected {type(current).__name__} like {current!r}, found {value!r}"
-        )
+        raise ValueError(f"--config.{path}: expected {kind.__name__} like {current!r}, found {value!r}")
 
 
 def _parses(kind: type, value: str) -> bool:

@@ -1,13 +1,113 @@
-"""Convolutions."""
+"""Convolution of full-precision and of binary weights, quick forward and backward on every platform."""
 
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
 from jax import Array, lax
 
-DIMS = ("NHWC", "HWIO", "NHWC")
+from bnn_jax.ops import cpu_convolution as cpu
+from bnn_jax.ops import stock_convolution as stock
+from bnn_jax.ops.stock_convolution import Padding
+
+Strides = tuple[int, int]
+_Kept = tuple[Array, Array]
 
 
-def conv(x: Array, kernel: Array, strides, padding) -> Array:
-    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=DIMS)
+def conv(x: Array, kernel: Array, strides: Strides, padding: Padding) -> Array:
+    """Convolution with zero padding, differentiable in reverse mode.
+
+    Args:
+      x: (batch, height, width, in), floating point.
+      kernel: (kh, kw, in, out), same dtype.
+      strides: (vertical, horizontal).
+      padding: ((above, below), (left, right)).
+
+    Returns:
+      (batch, height', width', out).
+    """
+    return _conv(x, kernel, tuple(strides), tuple(map(tuple, padding)))
 
 
-def binary_conv(x: Array, code: Array, scale: Array, strides, padding) -> Array:
-    return conv(x, code, strides, padding) * scale[None, None, None]
+def binary_conv(x: Array, code: Array, scale: Array, strides: Strides, padding: Padding) -> Array:
+    """conv(x, code) * scale, exact for binary operands, differentiable in reverse mode.
+
+    The convolution is of +-1 by +-1, so its sums are small integers, right to the last bit also on matrix
+    units of low precision. Its output is not kept for the gradient of the scale, which follows from that of
+    the kernel: dL/dscale_o = <dL/d(code scale)_o, code_o>.
+
+    Args:
+      x: (batch, height, width, in), values in {-1, +1}, floating point.
+      code: (kh, kw, in, out), values in {-1, +1}, same dtype.
+      scale: (out,).
+      strides: (vertical, horizontal).
+      padding: ((above, below), (left, right)), of zeros.
+
+    Returns:
+      (batch, height', width', out).
+    """
+    return _binary_conv(x, code, scale, tuple(strides), tuple(map(tuple, padding)))
+
+
+def _dispatch(form: Callable[..., Array], stock_form: Callable[..., Array], *operands: Array, options: tuple) -> Array:
+    kernel, (strides, padding) = operands[1], options
+    stock_form = partial(stock_form, strides=strides, padding=padding)
+    if not cpu.covers(kernel.shape, strides, padding):
+        return stock_form(*operands)
+    return lax.platform_dependent(
+        *operands, cpu=partial(form, strides=strides, padding=padding), default=stock_form
+    )
+
+
+def _forward(x: Array, kernel: Array, options: tuple) -> Array:
+    return _dispatch(cpu.convolve, stock.convolve, x, kernel, options=options)
+
+
+def _gradients(x: Array, kernel: Array, g: Array, options: tuple) -> tuple[Array, Array]:
+    return (
+        _dispatch(cpu.input_gradient, stock.input_gradient, x, kernel, g, options=options),
+        _dispatch(cpu.kernel_gradient, stock.kernel_gradient, x, kernel, g, options=options),
+    )
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _conv(x: Array, kernel: Array, strides: Strides, padding: Padding) -> Array:
+    return _forward(x, kernel, (strides, padding))
+
+
+def _conv_fwd(x: Array, kernel: Array, strides: Strides, padding: Padding) -> tuple[Array, _Kept]:
+    return _forward(x, kernel, (strides, padding)), (x, kernel)
+
+
+def _conv_bwd(strides: Strides, padding: Padding, kept: _Kept, g: Array) -> tuple[Array, Array]:
+    return _gradients(*kept, g, (strides, padding))
+
+
+_conv.defvjp(_conv_fwd, _conv_bwd)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _binary_conv(x: Array, code: Array, scale: Array, strides: Strides, padding: Padding) -> Array:
+    return _forward(x, code, (strides, padding)) * _per_channel(scale)
+
+
+def _binary_fwd(
+    x: Array, code: Array, scale: Array, strides: Strides, padding: Padding
+) -> tuple[Array, tuple[Array, Array, Array]]:
+    return _binary_conv(x, code, scale, strides, padding), (x, code, scale)
+
+
+def _binary_bwd(
+    strides: Strides, padding: Padding, kept: tuple[Array, Array, Array], g: Array
+) -> tuple[Array, Array, Array]:
+    x, code, scale = kept
+    dx, dw = _gradients(x, code * _per_channel(scale), g, (strides, padding))
+    return dx, dw * _per_channel(scale), jnp.sum(dw * code, axis=(0, 1, 2))
+
+
+_binary_conv.defvjp(_binary_fwd, _binary_bwd)
+
+
+def _per_channel(v: Array) -> Array:
+    return v[None, None, None]

@@ -17,7 +17,7 @@ from jax import Array, lax
 
 from bnn_jax.binarizers import WeightBinarizer, measures
 from bnn_jax.binarizers.base import Progress
-from bnn_jax.inspect import Path, operands
+from bnn_jax.inspect import Path, get, operands
 
 Record = dict[str, dict[str, Array]]
 
@@ -113,7 +113,8 @@ class Telemetry:
                 f"every must be 3 or more (three successive steps are compared), or 0 for none, found {every}"
             )
         self.every = every
-        self._snapshot = jax.jit(partial(snapshot, dict(layers)))
+        self._layers = dict(layers)
+        self._snapshot = jax.jit(partial(snapshot, self._layers))
         self._measure = jax.jit(measure)
         self._watching = bool(every and layers)
         # Steps, and what was taken after them: codes of t - 2 (host arrays after a restore), all of t - 1.
@@ -180,18 +181,16 @@ class Telemetry:
           memory: The collection "memory" of the checkpoint.
           progress: As last given to `observe`.
         """
-        shapes = {}
-        if saved.get("codes") and self._watching:
-            shapes = {
-                name: layer.code
-                for name, layer in jax.eval_shape(self._snapshot, params, memory, progress).items()
-            }
-        if shapes.keys() == saved.get("codes", {}).keys():
+        if not self._watching or step < 1:
+            return
+        kernels = {"/".join(path): get(params, (*path, "kernel")) for path in self._layers}
+        codes = saved.get("codes", {})
+        if codes.keys() == kernels.keys():
             self._first = (
-                int(saved.get("step", 0)),
-                {n: _unpack(saved["codes"][n], shapes[n].shape) for n in shapes},
+                int(saved["step"]),
+                {name: _unpack(codes[name], w.shape) for name, w in kernels.items()},
             )
-        if self._watching and step > 0 and step % self.every:
+        if step % self.every:  # a record due at this very step was made before the checkpoint
             self.observe(step, params, memory, progress)
 
 
