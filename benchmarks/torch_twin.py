@@ -16,8 +16,8 @@ but the binarised layers.
 
 import numpy as np
 import torch
-from torch import nn
 import torch.nn.functional as F
+from torch import nn
 
 EPS = 1e-5
 

@@ -167,9 +167,7 @@ def compare(model: str, batch: int, rounds: int, steps: int, torch_mode: str, th
 
 def main() -> None:
     """Parses the command line, runs, prints the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=list(BATCH), choices=list(BATCH))
     parser.add_argument("--batch", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=5)
@@ -183,19 +181,12 @@ def main() -> None:
         work(options.worker, options.models[0], options.batch)
         return
     mode = options.torch
-    if (
-        mode != "none"
-        and subprocess.run([sys.executable, "-c", "import torch"], capture_output=True).returncode
-    ):
+    if mode != "none" and subprocess.run([sys.executable, "-c", "import torch"], capture_output=True).returncode:
         print("PyTorch is not installed (pip install 'bnn_jax[bench]'): JAX alone\n")
         mode = "none"
     rows = []
     for model in options.models:
-        rows.append(
-            compare(
-                model, options.batch or BATCH[model], options.rounds, options.steps, mode, options.threads
-            )
-        )
+        rows.append(compare(model, options.batch or BATCH[model], options.rounds, options.steps, mode, options.threads))
         show(rows[-1], first=len(rows) == 1)
     if options.json:
         Path(options.json).write_text(json.dumps(rows, indent=2) + "\n")

@@ -90,9 +90,7 @@ def trace_layers(
       ['stage1_block1/conv1', 'stage1_block1/conv2', ...]
     """
     if any(not isinstance(size, int) or size < 1 for size in input_shape):
-        raise ValueError(
-            f"input_shape must hold positive sizes of one example, without batch, found {input_shape}"
-        )
+        raise ValueError(f"input_shape must hold positive sizes of one example, without batch, found {input_shape}")
     calls: dict[Path, list[_Call]] = {}
     # Modules being called: the methods by which a module helps itself are no calls of the layer.
     active: list[Path] = []
@@ -208,9 +206,7 @@ def get(tree: Mapping[str, Any], path: Path) -> Any:
     for depth, key in enumerate(path):
         if not isinstance(node, Mapping) or key not in node:
             found = sorted(node) if isinstance(node, Mapping) else type(node).__name__
-            raise KeyError(
-                f"no {'/'.join(path)!r}: expected {key!r} under {'/'.join(path[:depth])!r}, found {found}"
-            )
+            raise KeyError(f"no {'/'.join(path)!r}: expected {key!r} under {'/'.join(path[:depth])!r}, found {found}")
         node = node[key]
     return node
 
@@ -231,9 +227,7 @@ class Operands(NamedTuple):
     memory: Mapping[str, Array]
 
 
-def operands(
-    params: Mapping[str, Any], memory: Mapping[str, Any], path: Path, binarizer: WeightBinarizer
-) -> Operands:
+def operands(params: Mapping[str, Any], memory: Mapping[str, Any], path: Path, binarizer: WeightBinarizer) -> Operands:
     """The latent weight of the layer at `path`, what its binarizer learns and what it remembers.
 
     Args:

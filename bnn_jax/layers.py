@@ -50,12 +50,11 @@ class _Binarizable(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape)
         if self.weights is None:
             return kernel, None
-        names = jax.eval_shape(self.weights.init_params, kernel)
-        learned = {
-            name: self.param(name, lambda _, n=name: self.weights.init_params(kernel)[n]) for name in names
-        }
-        memory = self.variable(MEMORY, "binarizer", self.weights.init_memory, kernel)
-        binary, moved = self.weights.quantize(kernel, learned, memory.value, train=train, progress=progress)
+        weights = self.weights
+        names = jax.eval_shape(weights.init_params, kernel)
+        learned = {name: self.param(name, lambda _, n=name: weights.init_params(kernel)[n]) for name in names}
+        memory = self.variable(MEMORY, "binarizer", weights.init_memory, kernel)
+        binary, moved = weights.quantize(kernel, learned, memory.value, train=train, progress=progress)
         if train and not self.is_initializing() and self.is_mutable_collection(MEMORY):
             memory.value = lax.stop_gradient(moved)
         return binary
@@ -87,9 +86,7 @@ class BinaryConv(_Binarizable):
     def __call__(self, x: Array, *, train: bool = False, progress: Progress = 0.0) -> Array:
         """Convolves `x`, (batch, height, width, channels), any floating dtype."""
         if x.ndim != 4:
-            raise ValueError(
-                f"BinaryConv needs inputs (batch, height, width, channels), found shape {x.shape}"
-            )
+            raise ValueError(f"BinaryConv needs inputs (batch, height, width, channels), found shape {x.shape}")
         x = self._inputs(x, progress)
         kernel, scale = self._kernel((*self.kernel_size, x.shape[-1], self.features), train, progress)
         (ph, pw), padding = self.padding, [(p, p) for p in self.padding]
@@ -127,9 +124,7 @@ class BinaryDense(_Binarizable):
         if not self.use_bias:
             return y
         bound = 0.0 if self.zero_bias else x.shape[-1] ** -0.5
-        bias = self.param(
-            "bias", lambda key: jax.random.uniform(key, (self.features,), minval=-bound, maxval=bound)
-        )
+        bias = self.param("bias", lambda key: jax.random.uniform(key, (self.features,), minval=-bound, maxval=bound))
         return y + jnp.expand_dims(bias, range(y.ndim - 1))
 
 

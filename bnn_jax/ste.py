@@ -118,9 +118,7 @@ def sign(x: Array, gradient: Surrogate = identity) -> Array:
     """
     x = jnp.asarray(x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(
-            f"sign needs a floating dtype, found {x.dtype}: cast first, e.g. x.astype(jnp.float32)"
-        )
+        raise TypeError(f"sign needs a floating dtype, found {x.dtype}: cast first, e.g. x.astype(jnp.float32)")
     return _sign(x, gradient if isinstance(gradient, Partial) else Partial(gradient))
 
 
@@ -131,7 +129,7 @@ def _sign(x: Array, gradient: Surrogate) -> Array:
 
 
 @_sign.defjvp
-def _sign_jvp(primals, tangents):
+def _sign_jvp(primals: tuple[Array, Surrogate], tangents: tuple[Array, Surrogate]) -> tuple[Array, Array]:
     x, gradient = primals
     dx, _ = tangents
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
@@ -153,7 +151,7 @@ def straight_through(value: Array, x: Array) -> Array:
 
 
 @straight_through.defjvp
-def _straight_through_jvp(primals, tangents):
+def _straight_through_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     value, x = primals
     _, dx = tangents
     return straight_through(value, x), dx

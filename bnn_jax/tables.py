@@ -32,9 +32,7 @@ def plain_table(title: str, columns: Sequence[str], rows: Sequence[Row], totals:
 
     def line(cells: Sequence[str]) -> str:
         placed = zip(cells, widths, right, strict=True)
-        return "  ".join(
-            cell.rjust(width) if flush else cell.ljust(width) for cell, width, flush in placed
-        ).rstrip()
+        return "  ".join(cell.rjust(width) if flush else cell.ljust(width) for cell, width, flush in placed).rstrip()
 
     rule = "  ".join("-" * width for width in widths)
     lines = [*map(line, headings), rule, *map(line, body)]
@@ -43,9 +41,7 @@ def plain_table(title: str, columns: Sequence[str], rows: Sequence[Row], totals:
     return "\n".join([title, *lines] if title else lines)
 
 
-def rich_table(
-    title: str, columns: Sequence[str], rows: Sequence[Row], totals: Row = (), caption: str = ""
-) -> Table:
+def rich_table(title: str, columns: Sequence[str], rows: Sequence[Row], totals: Row = (), caption: str = "") -> Table:
     """The same as a rich renderable, with a caption below; cells of nothing but "0" or "-" are dimmed."""
     body = _cells(columns, [*rows, *([totals] if totals else [])])
     table = Table(
@@ -81,9 +77,7 @@ def rich_table(
 def _cells(columns: Sequence[str], rows: Sequence[Row]) -> list[list[str]]:
     for row in rows:
         if len(row) != len(columns):
-            raise ValueError(
-                f"a row needs {len(columns)} cells, one for each of {list(columns)}, found {list(row)}"
-            )
+            raise ValueError(f"a row needs {len(columns)} cells, one for each of {list(columns)}, found {list(row)}")
     return [[str(cell) for cell in row] for row in rows]
 
 
@@ -91,9 +85,7 @@ def _heading_lines(columns: Sequence[str]) -> list[list[str]]:
     """Headings of several lines, set at the bottom."""
     split = [heading.split("\n") for heading in columns]
     height = max(map(len, split))
-    return [
-        list(cells) for cells in zip(*([""] * (height - len(lines)) + lines for lines in split), strict=True)
-    ]
+    return [list(cells) for cells in zip(*([""] * (height - len(lines)) + lines for lines in split), strict=True)]
 
 
 def _right_aligned(columns: Sequence[str], body: Sequence[Sequence[str]]) -> list[bool]:

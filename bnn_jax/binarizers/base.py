@@ -136,9 +136,7 @@ def filters(w: Array, *, caller: str) -> Array:
     if not jnp.issubdtype(w.dtype, jnp.floating):
         raise TypeError(f"{caller} needs floating-point weights, found {w.dtype}")
     if w.ndim < 2:
-        raise ValueError(
-            f"{caller} needs a weight (..., features) of two or more dimensions, found shape {w.shape}"
-        )
+        raise ValueError(f"{caller} needs a weight (..., features) of two or more dimensions, found shape {w.shape}")
     n = w.size // max(w.shape[-1], 1)
     if n < 2:
         raise ValueError(

@@ -25,6 +25,7 @@ from functools import cache
 
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import DTypeLike
 
 from bnn_jax import ste
 from bnn_jax.binarizers.base import (
@@ -154,9 +155,7 @@ def siman(
     def init_memory(w: Array) -> Memory:
         return {"code": _signed(rule(magnitudes(w)), jnp.int8)}
 
-    def quantize(
-        w: Array, params: Params, memory: Memory, *, train: bool, progress: Progress
-    ) -> tuple[Binary, Memory]:
+    def quantize(w: Array, params: Params, memory: Memory, *, train: bool, progress: Progress) -> tuple[Binary, Memory]:
         del progress
         if not (train or refresh_code):
             return Binary(memory["code"].astype(params["scale"].dtype), params["scale"]), memory
@@ -186,5 +185,5 @@ def siman_activations() -> ActivationBinarizer:
     return ActivationBinarizer("standardized sign", apply)
 
 
-def _signed(mask: Array, dtype) -> Array:
+def _signed(mask: Array, dtype: DTypeLike) -> Array:
     return jnp.where(mask, 1, -1).astype(dtype)

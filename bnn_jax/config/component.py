@@ -59,9 +59,7 @@ def component(target: Callable[..., Any], /, **options: Any) -> Any:
     known = [field[0] for field in fields]
     for key in options:
         if key not in known:
-            raise TypeError(
-                f"{name} has no option {key!r}{nearest(key, known)}; its options: {', '.join(known)}"
-            )
+            raise TypeError(f"{name} has no option {key!r}{nearest(key, known)}; its options: {', '.join(known)}")
     cls = dataclasses.make_dataclass(target.__name__, fields, bases=(Component,), namespace={"target": name})
     return cls()
 
@@ -93,9 +91,7 @@ def resolve(target: str) -> Callable[..., Any]:
             # `import_module` is not shadowed by a function which bears its module's name.
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"config names {target!r}, which this installation does not have: {error}"
-        ) from error
+        raise ValueError(f"config names {target!r}, which this installation does not have: {error}") from error
     return found
 
 

@@ -20,9 +20,7 @@ class OptimizerConfig:
     """How parameters move."""
 
     transform: Any  # component -> optax.GradientTransformation, without learning rate and decay
-    schedule: (
-        Any  # component, given epochs -> function of the epoch, by which the learning rate is multiplied
-    )
+    schedule: Any  # component, given epochs -> function of the epoch, by which the learning rate is multiplied
     learning_rate: float = 0.1
     weight_decay: float = 0.0  # L2 coefficient, added to the gradient before `transform`
     decay_binarized: bool = False  # also on binarized weights and what their binarizers learn

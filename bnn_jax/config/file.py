@@ -18,11 +18,10 @@ def load(path: str | Path) -> Any:
     path = Path(path)
     if not path.is_file():
         near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        raise FileNotFoundError(
-            f"there is no config file {path}" + (f"; beside it: {', '.join(near)}" if near else "")
-        )
+        raise FileNotFoundError(f"there is no config file {path}" + (f"; beside it: {', '.join(near)}" if near else ""))
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
@@ -41,6 +40,6 @@ def check_command_line(arguments: Sequence[str]) -> None:
     for i, argument in enumerate(arguments):
         name, equals, value = argument.lstrip("-").partition("=")
         if argument.startswith("-") and name == "config":
-            path = value if equals else (list(arguments) + [""])[i + 1]
+            path = value if equals else [*arguments, ""][i + 1]
     if path:
         check(load(path), arguments)

@@ -106,9 +106,7 @@ def normalize(images: jax.Array, mean: Sequence[float], std: Sequence[float]) ->
       ValueError: if the images are not uint8 or the lengths differ from ``C``.
     """
     if images.dtype != jnp.uint8:
-        raise ValueError(
-            f"expected images of dtype uint8, found {images.dtype}. Normalize once, as the last step."
-        )
+        raise ValueError(f"expected images of dtype uint8, found {images.dtype}. Normalize once, as the last step.")
     channels = images.shape[-1]
     if len(mean) != channels or len(std) != channels:
         raise ValueError(

@@ -29,9 +29,7 @@ def digits(test_fraction: float = 0.2, seed: int = 0, image_size: int = 8) -> Sp
       ValueError: if an argument is out of its range.
     """
     if not 0 < test_fraction < 1:
-        raise ValueError(
-            f"digits: expected test_fraction above 0 and below 1, found {test_fraction}. 0.2 is usual."
-        )
+        raise ValueError(f"digits: expected test_fraction above 0 and below 1, found {test_fraction}. 0.2 is usual.")
     if image_size < _SIDE or image_size % _SIDE:
         raise ValueError(
             f"digits: expected image_size to be a multiple of {_SIDE}, found {image_size}. "
@@ -46,6 +44,4 @@ def digits(test_fraction: float = 0.2, seed: int = 0, image_size: int = 8) -> Sp
     # Both splits need every class, however extreme the fraction.
     sizes = np.bincount(labels)
     is_test = stratified(labels, np.clip(np.rint(sizes * test_fraction).astype(int), 1, sizes - 1), seed)
-    return from_arrays(
-        images[~is_test], labels[~is_test], images[is_test], labels[is_test], 10, name="digits"
-    )
+    return from_arrays(images[~is_test], labels[~is_test], images[is_test], labels[is_test], 10, name="digits")

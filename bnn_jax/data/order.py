@@ -25,9 +25,7 @@ def permutation(n: int, seed: int, stream: int = 0) -> npt.NDArray[np.int64]:
     return np.argsort(words, kind="stable")
 
 
-def stratified(
-    labels: npt.NDArray[np.integer], counts: npt.NDArray[np.integer], seed: int
-) -> npt.NDArray[np.bool_]:
+def stratified(labels: npt.NDArray[np.integer], counts: npt.NDArray[np.integer], seed: int) -> npt.NDArray[np.bool_]:
     """Marks ``counts[c]`` random examples of every class ``c``.
 
     The marked sets are nested: larger counts with the same seed mark a superset.

@@ -173,9 +173,7 @@ def read_split(folder: Path, split: str) -> PreparedSplit:
         labels.append(feature["label"].int64_list.value[0])
         ids.extend(feature["id"].bytes_list.value if "id" in features else ())
     if not images:
-        raise ValueError(
-            f"{folder}: expected examples in split {split!r}, found none. Choose a larger slice."
-        )
+        raise ValueError(f"{folder}: expected examples in split {split!r}, found none. Choose a larger slice.")
     names = tuple(features["label"].names)
     source = array_source(np.stack(images), np.asarray(labels), len(names), f"{folder}, split {split}")
     return PreparedSplit(source.images, source.labels, names, tuple(ids))

@@ -1,6 +1,7 @@
 """Residual networks for CIFAR and ImageNet, as one family."""
 
 from dataclasses import replace
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -48,9 +49,7 @@ class ResNet(nn.Module):
         return self.clone(parts=replace(self.parts, axis_name=name))
 
     @nn.compact
-    def __call__(
-        self, x: Array, *, train: bool = False, progress: Progress = 0.0
-    ) -> tuple[Array, dict[str, Array]]:
+    def __call__(self, x: Array, *, train: bool = False, progress: Progress = 0.0) -> tuple[Array, dict[str, Array]]:
         """Classifies images.
 
         Args:
@@ -62,9 +61,7 @@ class ResNet(nn.Module):
           Logits (batch, num_classes), and features by name: "stem", "stage1", ..., "pooled".
         """
         large = self.stem == "conv7x7"
-        x = self.parts.conv(self.widths[0], 7 if large else 3, 2 if large else 1, "stem_conv", binary=False)(
-            x
-        )
+        x = self.parts.conv(self.widths[0], 7 if large else 3, 2 if large else 1, "stem_conv", binary=False)(x)
         x = self.parts.norm("stem_norm")(x, train=train)
         x = Activation(self.stem_activation, name="stem_act")(x)
         if large:
@@ -95,7 +92,7 @@ def _resnet(
     shortcut: str,
     stem_activation: str,
     head_norm: bool,
-    **parts,
+    **parts: Any,
 ) -> ResNet:
     if skip not in SKIPS:
         raise ValueError(f"unknown skip {skip!r}: expected one of {SKIPS}")

@@ -34,9 +34,7 @@ class VGGSmall(nn.Module):
         return self.clone(parts=replace(self.parts, axis_name=name))
 
     @nn.compact
-    def __call__(
-        self, x: Array, *, train: bool = False, progress: Progress = 0.0
-    ) -> tuple[Array, dict[str, Array]]:
+    def __call__(self, x: Array, *, train: bool = False, progress: Progress = 0.0) -> tuple[Array, dict[str, Array]]:
         """Classifies images.
 
         Args:

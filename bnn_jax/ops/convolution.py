@@ -55,9 +55,7 @@ def _dispatch(form: Callable[..., Array], stock_form: Callable[..., Array], *ope
     stock_form = partial(stock_form, strides=strides, padding=padding)
     if not cpu.covers(kernel.shape, strides, padding):
         return stock_form(*operands)
-    return lax.platform_dependent(
-        *operands, cpu=partial(form, strides=strides, padding=padding), default=stock_form
-    )
+    return lax.platform_dependent(*operands, cpu=partial(form, strides=strides, padding=padding), default=stock_form)
 
 
 def _forward(x: Array, kernel: Array, options: tuple) -> Array:

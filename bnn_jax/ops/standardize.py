@@ -33,7 +33,7 @@ def standardize(x: Array, axes: tuple[int, ...], eps: float) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def standardize_sign(x: Array, eps: float) -> Array:
-    """sign of each standardized sample, with the polynomial surrogate: slope max(0, 2 - 2|x~|) at x~.
+    """Sign of each standardized sample, with the polynomial surrogate: slope max(0, 2 - 2|x~|) at x~.
 
     Equal to `ste.sign(standardize(x, ...), ste.polynomial)`, but keeps `x` and two numbers per sample for the
     backward pass, which recomputes the rest in as many passes over memory as it has sums.

@@ -45,9 +45,7 @@ def kernel_gradient(x: Array, g: Array) -> Array:
 
 def contract(a: Array, b: Array) -> Array:
     """Sum over all axes but the last: (..., i), (..., o) -> (i, o)."""
-    return lax.dot_general(
-        a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1]), (((0,), (0,)), ((), ()))
-    )
+    return lax.dot_general(a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1]), (((0,), (0,)), ((), ())))
 
 
 def _of_input(d: Parts) -> Parts:

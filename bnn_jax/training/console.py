@@ -22,9 +22,7 @@ _FORMATS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 
 def describe(values: Mapping[str, Any]) -> str:
     """One line for the metrics worth one: `loss 1.2345  accuracy 53.10%  lr 0.1  images/s 1,234`."""
-    return "  ".join(
-        f"{label} {form(float(values[name]))}" for name, label, form in _FORMATS if name in values
-    )
+    return "  ".join(f"{label} {form(float(values[name]))}" for name, label, form in _FORMATS if name in values)
 
 
 def duration(seconds: float) -> str:

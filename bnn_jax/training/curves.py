@@ -150,9 +150,7 @@ def _draw_flips(axes: "Axes", records: Sequence[Record]) -> None:
             continue
         axes.set_yscale("log")
         axes.plot(epochs, mean, color=color, label=group, linewidth=1.6, marker=_marker(mean))
-        axes.fill_between(
-            epochs, np.where(np.isnan(low), mean, low), high, color=color, alpha=0.12, linewidth=0
-        )
+        axes.fill_between(epochs, np.where(np.isnan(low), mean, low), high, color=color, alpha=0.12, linewidth=0)
 
 
 def _draw_rate(axes: "Axes", records: Sequence[Record]) -> None:
@@ -169,9 +167,7 @@ def _line(axes: "Axes", points: Series, color: str, label: str) -> None:
     if not len(values):
         return
     if len(values) < SMOOTH_FROM:
-        axes.plot(
-            epochs, values, color=color, label=label, linewidth=1.6, marker="." if len(values) < 20 else ""
-        )
+        axes.plot(epochs, values, color=color, label=label, linewidth=1.6, marker="." if len(values) < 20 else "")
         return
     axes.plot(epochs, values, color=color, linewidth=0.8, alpha=0.3)
     axes.plot(epochs, smooth(values, len(values) // 40 * 2 + 1), color=color, label=label, linewidth=1.8)

@@ -44,9 +44,7 @@ def non_finite_gradients(metrics: StepMetrics, params: Any) -> list[str]:
     paths = [path for path, _ in tree_leaves_with_path(params)]
     fine = np.asarray(jax.device_get(metrics.finite))
     return [
-        "/".join(keystr((key,), simple=True) for key in path)
-        for path, ok in zip(paths, fine, strict=True)
-        if not ok
+        "/".join(keystr((key,), simple=True) for key in path) for path, ok in zip(paths, fine, strict=True) if not ok
     ]
 
 
@@ -63,6 +61,8 @@ def explain(model: nn.Module, state: TrainState, metrics: StepMetrics, images: A
     if layer:
         return f"the output of layer {layer} is the first that is not finite"
     bad = non_finite_gradients(metrics, state.params)
+    if not bad and metrics.finite_loss:
+        return "loss and gradients are finite, but not the parameters or running statistics after the step"
     if not bad:
         return "every layer's output and gradient is finite, but the loss is not"
     more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""

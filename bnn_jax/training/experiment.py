@@ -85,9 +85,7 @@ def assemble(config: Config) -> Experiment:
     traced = trace_layers(model, info.image_shape)
     layers = binary_layers(traced)
     shapes = jax.eval_shape(lambda: init_variables(model, jax.random.key(0), info.image_shape))
-    optimizer = build_optimizer(
-        config.optimizer, shapes["params"], layers, epochs=config.epochs, steps_per_epoch=steps
-    )
+    optimizer = build_optimizer(config.optimizer, shapes["params"], layers, epochs=config.epochs, steps_per_epoch=steps)
     train_step = make_train_step(
         synchronized(model),
         optimizer,
@@ -145,11 +143,16 @@ def _term(config: LossConfig) -> losses.Term:
 
 
 def _augmentation(config: Config, info: DatasetInfo) -> Callable[[Array, Array, Array, Array], Array]:
-    options = {"crop_padding": config.data.crop_padding, "flip": config.data.flip}
-
     def apply(key: Array, step: Array, first: Array, images: Array) -> Array:
         keys = example_keys(key, step, first, images.shape[0])
-        return augment(keys, images, **options, mean=info.mean, std=info.std)
+        return augment(
+            keys,
+            images,
+            crop_padding=config.data.crop_padding,
+            flip=config.data.flip,
+            mean=info.mean,
+            std=info.std,
+        )
 
     return apply
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bnn_jax.data import eval_batches, normalize, train_iterator
@@ -94,14 +95,10 @@ class Loop:
             self.batches.set_state(self.books.iterator)
         lead = jax.process_index() == 0
         self.log = (
-            RunLog(workdir, self.step, tensorboard=None if self.config.run.tensorboard else False)
-            if lead
-            else None
+            RunLog(workdir, self.step, tensorboard=None if self.config.run.tensorboard else False) if lead else None
         )
         self.telemetry = Telemetry(experiment.layers, self.config.run.telemetry_every)
-        self.telemetry.restore(
-            self.books.telemetry, self.step, self.state.params, self.state.memory, self._progress()
-        )
+        self.telemetry.restore(self.books.telemetry, self.step, self.state.params, self.state.memory, self._progress())
         self.clock: tuple[float, int] | None = None
 
     def run(self) -> Outcome:
@@ -113,7 +110,8 @@ class Loop:
         pending: _Pending | None = None
         per_epoch = self.experiment.steps_per_epoch
         with StopRequest() as stop:
-            while self.step < self.experiment.total_steps and not stop.signal:
+            stopping = False
+            while self.step < self.experiment.total_steps and not stopping:
                 batch = next(self.batches)
                 self.state, metrics = self.experiment.train_step(self.state, parallel.split(batch))
                 # The device works on this step while the host reads the last one's results.
@@ -122,10 +120,15 @@ class Loop:
                 pending = _Pending(self.step, metrics, batch)
                 self._observe()
                 epoch_ends = self.step % per_epoch == 0
-                if stop.requested(self.step) or epoch_ends:
+                # Asked for once: a signal that comes later than this is for the next step.
+                stopping = stop.requested(self.step)
+                if stopping or epoch_ends:
                     self._settle(pending)
                     pending = None
-                    self._finish_epoch() if epoch_ends else self._save(None)
+                if epoch_ends:
+                    self._finish_epoch()
+                if stopping:
+                    self._save(None)
         self._close()
         return Outcome(
             self.step,
@@ -140,7 +143,7 @@ class Loop:
         if pending is None:
             return
         metrics = jax.device_get(pending.metrics)
-        if not (metrics.finite_loss and metrics.finite.all()):
+        if not (metrics.finite_loss and metrics.finite.all() and metrics.finite_state):
             self._fail(pending)
         values = {"loss": metrics.loss, "accuracy": metrics.accuracy, **_named(metrics.terms)}
         for name, value in values.items():
@@ -148,10 +151,7 @@ class Loop:
         self.books.count += 1
         # From the end of the first step, which compiles.
         self.clock = self.clock or (time.perf_counter(), pending.step)
-        if (
-            pending.step % self.config.run.log_every == 0
-            or pending.step % self.experiment.steps_per_epoch == 0
-        ):
+        if pending.step % self.config.run.log_every == 0 or pending.step % self.experiment.steps_per_epoch == 0:
             self._report(pending.step)
 
     def _report(self, step: int) -> None:
@@ -173,8 +173,7 @@ class Loop:
         observed = self.telemetry.observe(self.step, self.state.params, self.state.memory, self._progress())
         if observed is not None:
             layers = {
-                name: {k: float(v) for k, v in values.items()}
-                for name, values in jax.device_get(observed).items()
+                name: {k: float(v) for k, v in values.items()} for name, values in jax.device_get(observed).items()
             }
             self._write("telemetry", self.step, {"layers": layers})
 
@@ -212,7 +211,7 @@ class Loop:
             self.experiment.model,
             state,
             pending.metrics,
-            normalize(pending.batch["image"], info.mean, info.std),
+            normalize(jnp.asarray(pending.batch["image"]), info.mean, info.std),
         )
         self._close()
         raise NonFiniteError(

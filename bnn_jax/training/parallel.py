@@ -17,9 +17,7 @@ def parallelize(step: Callable[..., Any], *, donate: bool = False) -> Callable[.
       step: A function written for the axis "batch".
       donate: Whether the state's buffers may be reused for the result.
     """
-    return jax.pmap(
-        step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=(0,) if donate else ()
-    )
+    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=(0,) if donate else ())
 
 
 def replicate(tree: Any) -> Any:
@@ -44,9 +42,7 @@ def check_batch_size(batch_size: int, name: str) -> None:
     devices = jax.device_count()
     if batch_size < 1 or batch_size % devices:
         near = max(devices, round(batch_size / devices) * devices)
-        raise ValueError(
-            f"{name} = {batch_size} cannot be split over {devices} devices: use a multiple, e.g. {near}"
-        )
+        raise ValueError(f"{name} = {batch_size} cannot be split over {devices} devices: use a multiple, e.g. {near}")
 
 
 def initialize(coordinator: str = "", processes: int = 0, process: int = -1) -> bool:

@@ -47,9 +47,7 @@ class RunLog:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         available = importlib.util.find_spec("tensorboardX") is not None
         if tensorboard and not available:
-            raise ModuleNotFoundError(
-                "TensorBoard events need tensorboardX: pip install tensorboardX, or bnn_jax[log]"
-            )
+            raise ModuleNotFoundError("TensorBoard events need tensorboardX: pip install tensorboardX, or bnn_jax[log]")
         if self.path.exists():
             _truncate(self.path, resume_step)
         self._file = self.path.open("a", encoding="utf-8")

@@ -37,9 +37,7 @@ def cosine(epochs: int, warmup_epochs: int = 0) -> Schedule:
       ValueError: If the warm-up is not shorter than the run.
     """
     if not 0 <= warmup_epochs < max(epochs, 1):
-        raise ValueError(
-            f"warmup_epochs must lie in [0, epochs), found {warmup_epochs} with epochs = {epochs}"
-        )
+        raise ValueError(f"warmup_epochs must lie in [0, epochs), found {warmup_epochs} with epochs = {epochs}")
     start = max(warmup_epochs - 1, 0)
 
     def schedule(epoch: Array) -> Array:

@@ -31,11 +31,7 @@ class StopRequest:
 
     def requested(self, step: int) -> bool:
         """Whether to stop after finished step `step`; call once for each step."""
-        if (
-            not self.signal
-            and jax.process_count() > 1
-            and multihost_utils.reached_preemption_sync_point(step)
-        ):
+        if not self.signal and jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
             self.signal = signal.SIGTERM
         return bool(self.signal)
 

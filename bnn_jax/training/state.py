@@ -10,8 +10,7 @@ from flax import struct
 from jax import Array
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """All that a step reads and writes.
 
     Attributes:

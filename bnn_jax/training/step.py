@@ -30,6 +30,7 @@ class StepMetrics(NamedTuple):
       accuracy: Share of right answers in [0, 1], scalar.
       finite: For each parameter (in the order of `jax.tree.leaves`) whether its gradient is finite, (n,).
       finite_loss: Whether the loss is, scalar.
+      finite_state: Whether the parameters and running statistics after the step are, scalar.
     """
 
     loss: Array
@@ -37,6 +38,7 @@ class StepMetrics(NamedTuple):
     accuracy: Array
     finite: Array
     finite_loss: Array
+    finite_state: Array
 
 
 def make_train_step(
@@ -44,7 +46,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     terms: Sequence[losses.Term],
     layers: latent.Layers,
-    augment: Callable[[Array, Array, Array], Array],
+    augment: Callable[[Array, Array, Array, Array], Array],
     *,
     key: Array,
     epochs: int,
@@ -65,8 +67,8 @@ def make_train_step(
 
     Returns:
       `(state, batch) -> (state, metrics)` with `batch["image"]` uint8 (n, height, width, channels) and
-      `batch["label"]` int32 (n,): one device's share. Where the loss or a gradient is not finite the
-      returned state is the old one, marked unhealthy.
+      `batch["label"]` int32 (n,): one device's share. Where the loss, a gradient or the new state is
+      not finite the returned state is the old one, marked unhealthy.
     """
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
@@ -96,14 +98,20 @@ def make_train_step(
         updated = optax.apply_updates(params, updates)
         memory = latent.update_memory(moved.get("memory", {}), layers, params, updated, grads)
 
-        finite = jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(grads)])
-        finite_loss = jnp.isfinite(loss)
-        healthy = state.healthy & finite_loss & jnp.all(finite)
-        new = TrainState(state.step + 1, updated, moved.get("batch_stats", {}), memory, opt_state, healthy)
+        batch_stats = moved.get("batch_stats", {})
+        finite, finite_loss = _are_finite(grads), jnp.isfinite(loss)
+        finite_state = jnp.all(_are_finite((updated, batch_stats)))
+        healthy = state.healthy & finite_loss & jnp.all(finite) & finite_state
+        new = TrainState(state.step + 1, updated, batch_stats, memory, opt_state, healthy)
         kept = keep_if(healthy, new, state.replace(healthy=healthy))
-        return kept, StepMetrics(loss, values, accuracy, finite, finite_loss)
+        return kept, StepMetrics(loss, values, accuracy, finite, finite_loss, finite_state)
 
     return train_step
+
+
+def _are_finite(tree: Any) -> Array:
+    """For each leaf whether all of it is finite, (leaves,)."""
+    return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)])
 
 
 class Counts(NamedTuple):
@@ -111,7 +119,7 @@ class Counts(NamedTuple):
 
     Attributes:
       correct: Right answers.
-      correct_top5: Examples whose label is among the five largest logits.
+      correct_top5: Examples whose label is among the five largest logits; of equal ones the first count.
       loss: Sum of cross-entropies.
       examples: Number of examples.
     """
@@ -122,9 +130,7 @@ class Counts(NamedTuple):
     examples: Array
 
 
-def make_eval_step(
-    model: nn.Module, normalize: Callable[[Array], Array]
-) -> Callable[[dict[str, Any], Batch], Counts]:
+def make_eval_step(model: nn.Module, normalize: Callable[[Array], Array]) -> Callable[[dict[str, Any], Batch], Counts]:
     """The evaluation step.
 
     Args:
@@ -141,13 +147,14 @@ def make_eval_step(
         logits = logits.astype(jnp.float32)
         mask, labels = batch["mask"].astype(bool), batch["label"]
         own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
-        # A label counts as found at rank k if fewer than k logits exceed it; NaN never does.
-        above = jnp.sum(logits > own, axis=-1)
-        valid = mask & jnp.isfinite(own[:, 0])
+        # Ties by order, as argmax has it: a network whose logits are all the same must not find every label.
+        earlier = jnp.arange(logits.shape[-1])[None] < labels[:, None]
+        rank = jnp.sum((logits > own) | ((logits == own) & earlier), axis=-1)
+        valid = mask & ~jnp.any(jnp.isnan(logits), axis=-1)
         cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         counts = Counts(
-            correct=jnp.sum(valid & (jnp.argmax(logits, -1) == labels)),
-            correct_top5=jnp.sum(valid & (above < 5)),
+            correct=jnp.sum(valid & (rank < 1)),
+            correct_top5=jnp.sum(valid & (rank < 5)),
             loss=jnp.sum(jnp.where(mask, cross_entropy, 0.0)),
             examples=jnp.sum(mask),
         )

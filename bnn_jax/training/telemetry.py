@@ -54,9 +54,7 @@ def snapshot(
     return taken
 
 
-def measure(
-    first: Mapping[str, Array], second: Mapping[str, Snapshot], third: Mapping[str, Snapshot]
-) -> Record:
+def measure(first: Mapping[str, Array], second: Mapping[str, Snapshot], third: Mapping[str, Snapshot]) -> Record:
     """Compares three successive steps; pure.
 
     Args:

@@ -28,10 +28,10 @@ def verify(workdir: Path, config: Config) -> bool:
                 "Use another --workdir for this config, or the same config to continue that run."
             )
         return True
-    if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
-        raise ValueError(
-            f"{workdir} is there already, but holds no {CONFIG} of a run: use a new or empty folder"
-        )
+    # A run that was killed while it wrote its config leaves no more than this.
+    part = _part(workdir / CONFIG)
+    if workdir.exists() and (not workdir.is_dir() or any(path != part for path in workdir.iterdir())):
+        raise ValueError(f"{workdir} is there already, but holds no {CONFIG} of a run: use a new or empty folder")
     return False
 
 
@@ -51,9 +51,7 @@ def read_config(workdir: Path) -> Config:
     """
     path = workdir / CONFIG
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{workdir} is not the folder of a run: there is no {path}; train one with train.py"
-        )
+        raise FileNotFoundError(f"{workdir} is not the folder of a run: there is no {path}; train one with train.py")
     try:
         return from_dict(json.loads(path.read_text()))
     except (json.JSONDecodeError, TypeError) as error:
@@ -62,6 +60,10 @@ def read_config(workdir: Path) -> Config:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a JSON file whole or not at all."""
-    part = path.with_name(path.name + ".part")
+    part = _part(path)
     part.write_text(json.dumps(content, indent=2) + "\n")
     os.replace(part, path)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
