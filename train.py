@@ -16,6 +16,7 @@ from ml_collections import config_flags
 from bnn_jax.config.file import check_command_line
 from bnn_jax.training import parallel
 from bnn_jax.training.diagnosis import NonFiniteError
+from bnn_jax.training.host_memory import keep_freed_memory
 from bnn_jax.training.session import Session
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/digits/siman_digits.py.")
@@ -33,6 +34,7 @@ def main(argv: list[str]) -> None:
     if not _DRY_RUN.value and _WORKDIR.value is None:
         raise app.UsageError("--workdir is needed: a folder for checkpoints, logs and results")
     logging.set_verbosity(logging.ERROR)
+    keep_freed_memory()
     parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     try:
         session = Session(_CONFIG.value, None if _DRY_RUN.value else Path(_WORKDIR.value))

@@ -52,6 +52,9 @@ def jax_side(model: str, batch: int):
     from bnn_jax.data import train_iterator
     from bnn_jax.training import parallel
     from bnn_jax.training.experiment import assemble
+    from bnn_jax.training.host_memory import keep_freed_memory
+
+    keep_freed_memory()  # as train.py does
 
     config = load(ROOT / "configs" / "cifar10" / f"siman_{model}.py")
     config.data.source, config.data.batch_size = component(source), batch

@@ -71,10 +71,9 @@ def swish(beta: float | Array = 5.0) -> Surrogate:
 
 
 def _swish_slope(x: Array, *, beta: Array) -> Array:
-    z = beta * x
-    s = jax.nn.sigmoid(z)
-    # 1 / (1 + cosh z) = 2 s (1 - s), which cannot overflow.
-    return 2.0 * beta * s * (1.0 - s) * (2.0 - z * jnp.tanh(0.5 * z))
+    # 1 / (1 + cosh z) = 2 sigmoid(z) sigmoid(-z), which cannot overflow; far out, where it is zero, z must be finite.
+    z = jnp.clip(beta * x, -1000.0, 1000.0)
+    return 2.0 * beta * jax.nn.sigmoid(z) * jax.nn.sigmoid(-z) * (2.0 - z * jnp.tanh(0.5 * z))
 
 
 SURROGATES: dict[str, Surrogate] = {

@@ -20,14 +20,15 @@ def conv(x: Array, kernel: Array, strides: Strides, padding: Padding) -> Array:
 
     Args:
       x: (batch, height, width, in), floating point.
-      kernel: (kh, kw, in, out), same dtype.
+      kernel: (kh, kw, in, out), floating point.
       strides: (vertical, horizontal).
       padding: ((above, below), (left, right)).
 
     Returns:
       (batch, height', width', out).
     """
-    return _conv(x, kernel, tuple(strides), tuple(map(tuple, padding)))
+    wide = jnp.promote_types(x.dtype, kernel.dtype)
+    return _conv(x.astype(wide), kernel.astype(wide), tuple(strides), tuple(map(tuple, padding))).astype(x.dtype)
 
 
 def binary_conv(x: Array, code: Array, scale: Array, strides: Strides, padding: Padding) -> Array:
@@ -39,13 +40,14 @@ def binary_conv(x: Array, code: Array, scale: Array, strides: Strides, padding: 
 
     Args:
       x: (batch, height, width, in), values in {-1, +1}, floating point.
-      code: (kh, kw, in, out), values in {-1, +1}, same dtype.
+      code: (kh, kw, in, out), values in {-1, +1}, floating point.
       scale: (out,).
       strides: (vertical, horizontal).
       padding: ((above, below), (left, right)), of zeros.
 
     Returns:
-      (batch, height', width', out).
+      (batch, height', width', out), of the dtype of `x`. Sums and scaling are in float32 or wider, and so is
+      the whole backward pass.
     """
     return _binary_conv(x, code, scale, tuple(strides), tuple(map(tuple, padding)))
 
@@ -79,7 +81,10 @@ def _conv_fwd(x: Array, kernel: Array, strides: Strides, padding: Padding) -> tu
 
 
 def _conv_bwd(strides: Strides, padding: Padding, kept: _Kept, g: Array) -> tuple[Array, Array]:
-    return _gradients(*kept, g, (strides, padding))
+    x, kernel = kept
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    dx, dk = _gradients(x.astype(wide), kernel.astype(wide), g.astype(wide), (strides, padding))
+    return dx.astype(x.dtype), dk.astype(kernel.dtype)
 
 
 _conv.defvjp(_conv_fwd, _conv_bwd)
@@ -87,7 +92,8 @@ _conv.defvjp(_conv_fwd, _conv_bwd)
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def _binary_conv(x: Array, code: Array, scale: Array, strides: Strides, padding: Padding) -> Array:
-    return _forward(x, code, (strides, padding)) * _per_channel(scale)
+    sums = _forward(x, code.astype(x.dtype), (strides, padding))
+    return (sums * _per_channel(scale)).astype(x.dtype)
 
 
 def _binary_fwd(
@@ -100,8 +106,12 @@ def _binary_bwd(
     strides: Strides, padding: Padding, kept: tuple[Array, Array, Array], g: Array
 ) -> tuple[Array, Array, Array]:
     x, code, scale = kept
-    dx, dw = _gradients(x, code * _per_channel(scale), g, (strides, padding))
-    return dx, dw * _per_channel(scale), jnp.sum(dw * code, axis=(0, 1, 2))
+    wide = jnp.promote_types(jnp.result_type(x, code, scale), jnp.float32)
+    kernel = code.astype(wide) * _per_channel(scale.astype(wide))
+    dx, dw = _gradients(x.astype(wide), kernel, g.astype(wide), (strides, padding))
+    dscale = jnp.sum(dw * code.astype(wide), axis=(0, 1, 2))
+    dcode = dw * _per_channel(scale.astype(wide))
+    return dx.astype(x.dtype), dcode.astype(code.dtype), dscale.astype(scale.dtype)
 
 
 _binary_conv.defvjp(_binary_fwd, _binary_bwd)

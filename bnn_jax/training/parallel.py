@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bnn_jax.training.step import AXIS
@@ -43,6 +44,12 @@ def check_batch_size(batch_size: int, name: str) -> None:
     if batch_size < 1 or batch_size % devices:
         near = max(devices, round(batch_size / devices) * devices)
         raise ValueError(f"{name} = {batch_size} cannot be split over {devices} devices: use a multiple, e.g. {near}")
+
+
+def barrier(name: str) -> None:
+    """Waits until every process has come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
 
 
 def initialize(coordinator: str = "", processes: int = 0, process: int = -1) -> bool:

@@ -7,6 +7,7 @@ import jax
 
 from bnn_jax.config import Config, flatten, to_dict
 from bnn_jax.summary import summarize
+from bnn_jax.training import parallel
 from bnn_jax.training import workdir as folder
 from bnn_jax.training.checkpoint import Checkpoints
 from bnn_jax.training.console import Console, table
@@ -79,6 +80,8 @@ class Session:
         """
         assert self.workdir is not None, "a session without a workdir can only describe"
         lead = jax.process_index() == 0
+        # Every process has looked for a run to continue, and found the same, before the folder becomes one.
+        parallel.barrier("claim")
         if lead:
             folder.claim(self.workdir, self.config)
             folder.write_json(self.workdir / "summary.json", self.summary.to_json())
@@ -112,4 +115,7 @@ class Session:
 def _latest_step(workdir: Path | None) -> int:
     if workdir is None or not (workdir / folder.CONFIG).exists():
         return 0
-    return Checkpoints(workdir, read_only=True).latest_step or 0
+    checkpoints = Checkpoints(workdir, read_only=True)
+    step = checkpoints.latest_step or 0
+    checkpoints.close()
+    return step

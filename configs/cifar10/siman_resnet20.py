@@ -14,9 +14,7 @@ def get_config() -> Config:
     """The experiment."""
     return Config(
         model=component(models.resnet20, weights=component(siman), activations=component(siman_activations)),
-        data=DataConfig(
-            source=component(cifar10), batch_size=256, eval_batch_size=500, crop_padding=4, flip=True
-        ),
+        data=DataConfig(source=component(cifar10), batch_size=256, eval_batch_size=500, crop_padding=4, flip=True),
         optimizer=OptimizerConfig(
             transform=component(optimizer.sgd),
             schedule=component(schedules.cosine, warmup_epochs=5),

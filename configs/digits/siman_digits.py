@@ -14,9 +14,7 @@ def get_config() -> Config:
     """The experiment."""
     return Config(
         model=component(models.resnet20, weights=component(siman), activations=component(siman_activations)),
-        data=DataConfig(
-            source=component(digits), batch_size=64, eval_batch_size=360, crop_padding=1, flip=False
-        ),
+        data=DataConfig(source=component(digits), batch_size=64, eval_batch_size=360, crop_padding=1, flip=False),
         optimizer=OptimizerConfig(
             transform=component(optimizer.sgd),
             schedule=component(schedules.cosine, warmup_epochs=2),
