@@ -35,7 +35,12 @@ class Session:
         self.experiment = assemble(config)
         self.summary = summarize(self.experiment.model, self.experiment.splits.info.image_shape)
         self.start_step = _latest_step(workdir)
-        self.console = Console(self.experiment.total_steps, self.start_step, total_epochs=config.epochs)
+        self.console = Console(
+            self.experiment.total_steps,
+            self.start_step,
+            total_epochs=config.epochs,
+            quiet=jax.process_index() > 0,
+        )
 
     def describe(self) -> None:
         """Shows the config, the network and the plan."""

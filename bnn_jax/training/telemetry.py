@@ -47,8 +47,7 @@ def snapshot(
         parts = operands(params, memory, path, binarizer)
         (code, scale), _ = binarizer.quantize(*parts, train=True, progress=progress)
         unsigned = jnp.dtype(f"uint{8 * parts.kernel.dtype.itemsize}")
-        # Integers compare bit for bit. And jit would hand an output that is an input through, without a copy:
-        # the next train step, to which the parameters are donated, would delete it.
+        # Integers compare bit for bit: -0 is not 0, and a NaN is itself.
         bits = lax.bitcast_convert_type(parts.kernel, unsigned)
         taken["/".join(path)] = Snapshot(code.astype(jnp.int8), bits, jnp.min(scale), jnp.max(scale))
     return taken

@@ -1,0 +1,107 @@
+"""A network and a data set small enough to train in a second, and configs of them.
+
+What they are made of can be named in a config file, so that `train.py` runs them too.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from bnn_jax import losses
+from bnn_jax.binarizers import ActivationBinarizer, WeightBinarizer, siman, siman_activations
+from bnn_jax.config import Config, DataConfig, LossConfig, OptimizerConfig, RunConfig, component
+from bnn_jax.data import ArraySource, Splits, digits
+from bnn_jax.layers import BatchNorm, BinaryConv, BinaryDense
+from bnn_jax.training import optimizer, schedules
+
+CONFIG_FILE = """
+from tests.training import toy
+
+def get_config():
+    return toy.config()
+"""
+
+
+class Network(nn.Module):
+    """Binary convolution with a skip, batch norm, mean over space, binary dense layer, full-precision classifier."""
+
+    num_classes: int
+    width: int
+    weights: WeightBinarizer | None
+    activations: ActivationBinarizer | None
+    axis_name: str | None = None
+
+    def over_axis(self, name):
+        return self.clone(axis_name=name)
+
+    @nn.compact
+    def __call__(self, x, *, train=False, progress=0.0):
+        conv = BinaryConv(self.width, self.weights, self.activations, name="conv")
+        # Without a skip the batch norm would leave no gradient to the scale but rounding errors.
+        x = conv(x, train=train, progress=progress) + jnp.mean(x, -1, keepdims=True)
+        features = {"conv": x}
+        x = jnp.mean(BatchNorm(self.axis_name, name="norm")(x, train=train) ** 2, (1, 2))
+        x = BinaryDense(8, self.weights, name="dense")(x, train=train, progress=progress)
+        return BinaryDense(self.num_classes, name="classifier")(x), features
+
+
+def network(
+    num_classes: int,
+    width: int = 4,
+    weights: WeightBinarizer | None = None,
+    activations: ActivationBinarizer | None = None,
+) -> Network:
+    return Network(num_classes, width, weights, activations)
+
+
+class Ambush(ArraySource):
+    """Sends this process a signal when the batch of a certain number is read: `BNN_TOY_AMBUSH=signal@batch`."""
+
+    read = 0
+
+    def gather(self, indices):
+        number, _, batch = os.environ.get("BNN_TOY_AMBUSH", "").partition("@")
+        Ambush.read += 1
+        if number and Ambush.read == int(batch):
+            os.kill(os.getpid(), signal.Signals[number])
+        return super().gather(indices)
+
+
+def few_digits(count: int = 160, directory: str = "") -> Splits:
+    """The first training digits, and all test digits; `directory` stands for a place that may change."""
+    del directory
+    splits = digits()
+    train = splits.train
+    return Splits(Ambush(train.images[:count], train.labels[:count]), splits.test, splits.info)
+
+
+def config(**changes) -> Config:
+    """Four epochs of ten steps."""
+    made = Config(
+        model=component(network, weights=component(siman), activations=component(siman_activations)),
+        data=DataConfig(
+            source=component(few_digits), batch_size=16, eval_batch_size=120, crop_padding=1, flip=False
+        ),
+        optimizer=OptimizerConfig(
+            transform=component(optimizer.sgd),
+            schedule=component(schedules.cosine),
+            learning_rate=0.1,
+            weight_decay=1e-3,
+        ),
+        losses=[LossConfig("cross_entropy", component(losses.cross_entropy))],
+        epochs=4,
+        run=RunConfig(log_every=4, telemetry_every=7, tensorboard=False),
+    )
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+def config_file(folder: Path) -> Path:
+    """A file of `config()`."""
+    path = folder / "toy_config.py"
+    path.write_text(CONFIG_FILE)
+    return path
