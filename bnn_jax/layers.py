@@ -17,6 +17,7 @@ from jax import Array, lax
 from bnn_jax.binarizers import ActivationBinarizer, WeightBinarizer
 from bnn_jax.binarizers.base import Progress
 from bnn_jax.ops import convolution
+from bnn_jax.ops.batch_norm import batch_norm
 
 Initializer = Callable[..., Array]
 MEMORY = "memory"
@@ -156,28 +157,21 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, shape)
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         if not train:
-            mean, var = running_mean.value, running_var.value
-        else:
-            mean, var, count = self._batch_statistics(wide)
-            if not self.is_initializing() and self.is_mutable_collection("batch_stats"):
-                keep, unbiased = self.momentum, var * count / max(count - 1, 1)
-                running_mean.value = keep * running_mean.value + (1 - keep) * lax.stop_gradient(mean)
-                running_var.value = keep * running_var.value + (1 - keep) * lax.stop_gradient(unbiased)
-        factor = scale * lax.rsqrt(var + self.epsilon)
-        spread = lambda v: jnp.expand_dims(v, range(x.ndim - 1))  # noqa: E731
-        return ((wide - spread(mean)) * spread(factor) + spread(bias)).astype(x.dtype)
+            factor = scale * lax.rsqrt(running_var.value + self.epsilon)
+            offset = bias - running_mean.value * factor
+            return (wide * _spread(factor, x) + _spread(offset, x)).astype(x.dtype)
+        axis_name = None if self.is_initializing() else self.axis_name
+        y, statistics = batch_norm(wide, scale, bias, epsilon=self.epsilon, axis_name=axis_name)
+        if not self.is_initializing() and self.is_mutable_collection("batch_stats"):
+            count = x.size // x.shape[-1] * (lax.axis_size(axis_name) if axis_name else 1)
+            unbiased = statistics.var * (count / max(count - 1, 1))
+            running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * statistics.mean
+            running_var.value = self.momentum * running_var.value + (1 - self.momentum) * unbiased
+        return y.astype(x.dtype)
 
-    def _batch_statistics(self, x: Array) -> tuple[Array, Array, int]:
-        axes, count = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
-        mean = jnp.mean(x, axes)
-        if self.axis_name is not None and not self.is_initializing():
-            mean = lax.pmean(mean, self.axis_name)
-            count *= lax.axis_size(self.axis_name)
-        # Two passes: E[x^2] - E[x]^2 cancels where the mean is large beside the deviation.
-        var = jnp.mean(jnp.square(x - jnp.expand_dims(mean, axes)), axes)
-        if self.axis_name is not None and not self.is_initializing():
-            var = lax.pmean(var, self.axis_name)
-        return mean, var, count
+
+def _spread(v: Array, x: Array) -> Array:
+    return jnp.expand_dims(v, range(x.ndim - 1))
 
 
 class PReLU(nn.Module):
@@ -189,7 +183,7 @@ class PReLU(nn.Module):
     def __call__(self, x: Array) -> Array:
         """Applies to `x`, (..., channels)."""
         slope = self.param("slope", nn.initializers.constant(self.initial), x.shape[-1:])
-        return jnp.where(x >= 0, x, jnp.expand_dims(slope, range(x.ndim - 1)).astype(x.dtype) * x)
+        return jnp.where(x >= 0, x, _spread(slope, x).astype(x.dtype) * x)
 
 
 class Activation(nn.Module):

@@ -1,14 +1,13 @@
 """Exact order statistics of columns and of whole arrays.
 
-On the CPU, where sorting is slow, a value is found without sorting: floats of one sign are ordered as their
-bits are, so the answer is built bit by bit from the top, each bit by one pass that compares and counts.
-Elsewhere columns are sorted. Both give the same bits.
+On the CPU, where sorting is slow, a value is found by counting (`bnn_jax.ops.selection`); elsewhere columns are
+sorted. Both give the same bits. Nothing here is differentiated: what comes out is constant.
 """
-
-from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import Array, lax
+
+from bnn_jax.ops import selection
 
 
 def order_statistic(x: Array, rank: int | Array) -> Array:
@@ -21,8 +20,9 @@ def order_statistic(x: Array, rank: int | Array) -> Array:
     Returns:
       (c,), of the dtype of `x`.
     """
+    x = lax.stop_gradient(x)
     rank = jnp.broadcast_to(jnp.asarray(rank, jnp.int32), x.shape[1:])
-    return lax.platform_dependent(x, rank, cpu=_by_bits, default=_by_sorting)
+    return lax.platform_dependent(x, rank, cpu=selection.of_columns, default=_by_sorting)
 
 
 def top_mask(x: Array, count: int | Array) -> Array:
@@ -59,11 +59,11 @@ def percentiles(x: Array, q: Array) -> Array:
     Returns:
       (k,), of the dtype of `x`.
     """
-    position = q.astype(x.dtype) / 100 * (x.size - 1)
+    x = lax.stop_gradient(x)
+    # Rounded, the last place would fall short of the largest value.
+    position = jnp.where(q >= 100, x.size - 1, q.astype(x.dtype) / 100 * (x.size - 1)).astype(x.dtype)
     below = jnp.clip(jnp.floor(position).astype(jnp.int32), 0, x.size - 1)
-    above = jnp.minimum(below + 1, x.size - 1)
-    ranks = jnp.concatenate([below, above])
-    low, high = jnp.split(lax.platform_dependent(x, ranks, cpu=_all_by_bits, default=_all_by_sorting), 2)
+    low, high = lax.platform_dependent(x, below, cpu=selection.of_all_with_next, default=_all_by_sorting)
     # Exactly `low` where the neighbours are equal, whatever the fraction.
     return low + (high - low) * (position - below)
 
@@ -72,51 +72,6 @@ def _by_sorting(x: Array, rank: Array) -> Array:
     return jnp.take_along_axis(jnp.sort(x, axis=0), rank[None], axis=0)[0]
 
 
-def _all_by_sorting(x: Array, ranks: Array) -> Array:
-    return jnp.sort(x.reshape(-1))[ranks]
-
-
-def _by_bits(x: Array, rank: Array) -> Array:
-    keys = _keys(x)
-
-    def count_below(trial: Array) -> Array:
-        return jnp.sum(keys < trial[None], axis=0, dtype=jnp.int32)
-
-    return _value(_search(count_below, rank, keys.dtype), x.dtype)
-
-
-def _all_by_bits(x: Array, ranks: Array) -> Array:
-    # Counted along the lanes first: a sum over everything at once is not vectorized.
-    lanes = next(size for size in (512, 256, 128, 64, 32, 16, 8, 4, 2, 1) if x.size % size == 0)
-    keys = _keys(x).reshape(-1, lanes)
-
-    def count_below(trials: Array) -> Array:
-        counts = [jnp.sum(jnp.sum(keys < t, axis=0, dtype=jnp.int32)) for t in trials]
-        return jnp.stack(counts)
-
-    return _value(_search(count_below, ranks, keys.dtype), x.dtype)
-
-
-def _search(count_below: Callable[[Array], Array], rank: Array, dtype: jnp.dtype) -> Array:
-    """The largest key that no more than `rank` keys lie below, bit by bit: the key of that rank."""
-    bits = jnp.iinfo(dtype).bits
-
-    def step(i: Array, found: Array) -> Array:
-        trial = found | (jnp.ones((), dtype) << (bits - 1 - i).astype(dtype))
-        return jnp.where(count_below(trial) <= rank, trial, found)
-
-    return lax.fori_loop(0, bits, step, jnp.zeros(rank.shape, dtype))
-
-
-def _keys(x: Array) -> Array:
-    """Unsigned integers in the order of the floats."""
-    unsigned = jnp.uint32 if x.dtype == jnp.float32 else jnp.uint64
-    bits = lax.bitcast_convert_type(jnp.where(x == 0, jnp.zeros_like(x), x), unsigned)
-    top = jnp.ones((), unsigned) << (jnp.iinfo(unsigned).bits - 1)
-    return jnp.where(bits < top, bits | top, ~bits)
-
-
-def _value(keys: Array, dtype: jnp.dtype) -> Array:
-    """The floats of those keys."""
-    top = jnp.ones((), keys.dtype) << (jnp.iinfo(keys.dtype).bits - 1)
-    return lax.bitcast_convert_type(jnp.where(keys < top, ~keys, keys & ~top), dtype)
+def _all_by_sorting(x: Array, ranks: Array) -> tuple[Array, Array]:
+    values = jnp.sort(x.reshape(-1))
+    return values[ranks], values[jnp.minimum(ranks + 1, x.size - 1)]

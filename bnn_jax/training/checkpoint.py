@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.tree_util import keystr, tree_leaves_with_path
 from orbax.checkpoint import v1 as ocp
 
 from bnn_jax.training.state import TrainState
@@ -88,6 +89,10 @@ class Checkpoints:
         abstract = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), like)
         try:
             found = self._checkpointer.load_checkpointables(step, {"state": abstract, "books": None})
+            # Orbax gives NumPy arrays back in the shape they have, whatever was asked for.
+            for (path, a), b in zip(tree_leaves_with_path(found["state"]), jax.tree.leaves(abstract), strict=True):
+                if a.shape != b.shape:
+                    raise ValueError(f"{keystr(path)} has shape {a.shape} there, {b.shape} here")
         except (ValueError, KeyError) as error:
             raise ValueError(
                 f"checkpoint {step if step is not None else self.latest_step} in {self._checkpointer.directory} does "

@@ -24,4 +24,4 @@ def keep_freed_memory() -> bool:
         return False
     largest = 2**31 - 1
     settings = ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, largest), (_TRIM_THRESHOLD, largest), (_TOP_PAD, 256 * 2**20))
-    return all([bool(mallopt(name, value)) for name, value in settings])
+    return all(mallopt(name, value) for name, value in settings)

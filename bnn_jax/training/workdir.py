@@ -53,9 +53,12 @@ def read_config(workdir: Path) -> Config:
     if not path.is_file():
         raise FileNotFoundError(f"{workdir} is not the folder of a run: there is no {path}; train one with train.py")
     try:
-        return from_dict(json.loads(path.read_text()))
+        config = from_dict(json.loads(path.read_text()))
+        if not isinstance(config, Config):
+            raise TypeError(f"found {config!r}")
     except (json.JSONDecodeError, TypeError) as error:
         raise ValueError(f"{path} is not a config of this version of bnn_jax: {error}") from error
+    return config
 
 
 def write_json(path: Path, content: Any) -> None:
