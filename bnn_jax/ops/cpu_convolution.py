@@ -36,15 +36,11 @@ def convolve(x: Array, kernel: Array, strides: tuple[int, int], padding: stock.P
 
 def input_gradient(x: Array, kernel: Array, g: Array, strides: tuple[int, int], padding: stock.Padding) -> Array:
     """Gradient with respect to `x`, of which only the shape is used."""
-    size, _, channels, _ = kernel.shape
     stride = strides[0]
-    if size == 1:
+    if kernel.shape[0] == 1:
         return _spread(g @ kernel[0, 0].T, x.shape, stride)
     if stride == 1:
         return convolve(g, kernel[::-1, ::-1].swapaxes(2, 3), strides, padding)
-    even = x.shape[1] % 2 == 0 and x.shape[2] % 2 == 0
-    if size == 3 and stride == 2 and even and channels >= 64:
-        return _by_parity(g, kernel)
     return stock.input_gradient(x, kernel, g, strides, padding)
 
 
@@ -68,23 +64,6 @@ def _spread(dx: Array, shape: tuple[int, ...], stride: int) -> Array:
         return dx
     grow = [(0, shape[axis] - (dx.shape[axis] - 1) * stride - 1, stride - 1) for axis in (1, 2)]
     return lax.pad(dx, jnp.zeros((), dx.dtype), [(0, 0, 0), *grow, (0, 0, 0)])
-
-
-def _by_parity(g: Array, kernel: Array) -> Array:
-    """Input gradient of a 3x3 convolution of stride 2: one product, then sums for even and odd places."""
-    n, h, w, features = g.shape
-    channels = kernel.shape[2]
-    z = (g.reshape(-1, features) @ kernel.transpose(3, 0, 1, 2).reshape(features, -1)).reshape(n, h, w, 3, 3, channels)
-    z = jnp.pad(z, ((0, 0), (0, 1), (0, 1), (0, 0), (0, 0), (0, 0)))
-
-    def tap(i: int, j: int, down: int, right: int) -> Array:
-        return z[:, down : down + h, right : right + w, i, j]
-
-    even_even, even_odd = tap(1, 1, 0, 0), tap(1, 2, 0, 0) + tap(1, 0, 0, 1)
-    odd_even = tap(2, 1, 0, 0) + tap(0, 1, 1, 0)
-    odd_odd = tap(2, 2, 0, 0) + tap(2, 0, 0, 1) + tap(0, 2, 1, 0) + tap(0, 0, 1, 1)
-    rows = [jnp.stack([even_even, even_odd], 3), jnp.stack([odd_even, odd_odd], 3)]
-    return jnp.stack(rows, 2).reshape(n, 2 * h, 2 * w, channels)
 
 
 def _by_shifts(x: Array, g: Array) -> Array:

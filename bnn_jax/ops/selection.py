@@ -14,9 +14,6 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-# XLA splits longer sums into two loops, which writes out every comparison.
-_FUSED = 32
-
 
 class _Bracket(NamedTuple):
     """Where the keys of some ranks lie: low <= key < high, with the counts of keys below both ends."""
@@ -31,10 +28,9 @@ class _Bracket(NamedTuple):
 def of_columns(x: Array, rank: Array) -> Array:
     """The values at places `rank` (c,) of the sorted columns of `x` (n, c)."""
     keys = _keys(x)
-    padded = _padded(keys)
 
     def count_below(trial: Array) -> Array:
-        return _sum_rows((padded < trial[None]).astype(jnp.int32))[0]
+        return jnp.sum(keys < trial[None], axis=0, dtype=jnp.int32)
 
     ends = jnp.min(keys, 0), jnp.max(keys, 0)
     low = _search(count_below, rank, *ends, keys.shape[0])
@@ -44,13 +40,13 @@ def of_columns(x: Array, rank: Array) -> Array:
 def of_all_with_next(x: Array, ranks: Array) -> tuple[Array, Array]:
     """The values at places `ranks` (k,) among all of `x`, sorted, and those at the places after them."""
     flat = _keys(x).reshape(-1)
-    # In rows of lanes, each of which sums by itself.
+    # In rows of lanes, each of which sums by itself: a sum over everything at once is not vectorized.
     lanes = 512 if flat.size >= 2**14 else 8
     top = _largest(flat)
-    keys = _padded(jnp.pad(flat, (0, -flat.size % lanes), constant_values=top).reshape(-1, lanes))
+    keys = jnp.pad(flat, (0, -flat.size % lanes), constant_values=top).reshape(-1, lanes)
 
     def count(below: Callable[[Array], Array], trials: Array) -> Array:
-        return jnp.stack([jnp.sum(_sum_rows(below(t).astype(jnp.int32)), dtype=jnp.int32) for t in trials])
+        return jnp.stack([jnp.sum(jnp.sum(below(t), axis=0, dtype=jnp.int32), dtype=jnp.int32) for t in trials])
 
     ends = (jnp.broadcast_to(end, ranks.shape) for end in (jnp.min(flat), jnp.max(flat)))
     low = _search(lambda trials: count(lambda t: keys < t, trials), ranks, *ends, flat.size)
@@ -94,22 +90,8 @@ def _least_from(keys: Array, low: Array) -> Array:
     return jnp.min(jnp.where(keys >= low[None], keys, _largest(keys)), axis=0)
 
 
-def _padded(keys: Array) -> Array:
-    """With rows of the largest key up to a multiple of `_FUSED`: below nothing, so counted by no trial."""
-    return jnp.pad(keys, ((0, -keys.shape[0] % _FUSED), (0, 0)), constant_values=_largest(keys))
-
-
 def _largest(keys: Array) -> Array:
     return jnp.array(jnp.iinfo(keys.dtype).max, keys.dtype)
-
-
-def _sum_rows(x: Array) -> Array:
-    """Sum over the rows of (n, c), n a multiple of `_FUSED`: (1, c)."""
-    while x.shape[0] > 1:
-        x = jnp.pad(x, ((0, -x.shape[0] % _FUSED), (0, 0))) if x.shape[0] > _FUSED else x
-        rows = min(_FUSED, x.shape[0])
-        x = jnp.sum(x.reshape(-1, rows, x.shape[1]), axis=1, dtype=jnp.int32)
-    return x
 
 
 def _keys(x: Array) -> Array:
