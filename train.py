@@ -34,13 +34,16 @@ def main(argv: list[str]) -> None:
     if not _DRY_RUN.value and _WORKDIR.value is None:
         raise app.UsageError("--workdir is needed: a folder for checkpoints, logs and results")
     logging.set_verbosity(logging.ERROR)
-    keep_freed_memory()
     parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    keep_freed_memory()
     try:
-        session = Session(_CONFIG.value, None if _DRY_RUN.value else Path(_WORKDIR.value))
-        session.describe()
+        session = Session(_CONFIG.value, Path(_WORKDIR.value) if _WORKDIR.value else None)
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"train.py: {error}")
+    session.describe(show_config=_DRY_RUN.value)
+    try:
         signal = 0 if _DRY_RUN.value else session.train()
-    except (ValueError, FileNotFoundError, NonFiniteError) as error:
+    except NonFiniteError as error:
         sys.exit(f"train.py: {error}")
     # The shell's convention for a program which a signal ended.
     sys.exit(128 + signal if signal else 0)

@@ -5,7 +5,8 @@
 
 Each side runs in a process of its own. They take turns, round by round, so that a change in the machine's
 speed hits both alike; the ratio is the median over rounds of JAX / PyTorch. Also: compile time of the step,
-peak memory of the process, and images/s of the input pipeline alone (order, gathering) and of augmentation.
+peak memory of the process, and images/s of the input pipeline alone (order, gathering). The JAX step also
+shuffles, gathers, crops, flips and normalizes; PyTorch's batches lie ready.
 
 Options: --models NAMES, --batch N (default: 128 for resnet20, 64 for the others), --rounds N, --steps N (per
 round), --threads N (both sides' own default if 0), --torch eager|compile|none, --json FILE.
@@ -108,7 +109,7 @@ class Worker:
 
     def __init__(self, side: str, model: str, batch: int, threads: int):
         command = [sys.executable, __file__, "--worker", side, "--models", model, "--batch", str(batch)]
-        extra = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+        extra = {"OMP_NUM_THREADS": str(threads), "NPROC": str(threads)} if threads else {}
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **extra}
         )

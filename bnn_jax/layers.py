@@ -96,7 +96,8 @@ class BinaryConv(_Binarizable):
             padding = [(0, 0), (0, 0)]
         if scale is None:
             return convolution.conv(x, kernel, self.strides, padding)
-        return convolution.binary_conv(x, kernel, scale, self.strides, padding)
+        binary_inputs = self.activations is not None
+        return convolution.binary_conv(x, kernel, scale, self.strides, padding, binary_inputs=binary_inputs)
 
 
 class BinaryDense(_Binarizable):
@@ -119,7 +120,8 @@ class BinaryDense(_Binarizable):
         """Maps `x`, (..., in), to (..., features)."""
         x = self._inputs(x, progress)
         kernel, scale = self._kernel((x.shape[-1], self.features), train, progress)
-        y = x @ kernel
+        wide = jnp.promote_types(x.dtype, kernel.dtype)
+        y = jnp.matmul(x.astype(wide), kernel.astype(wide), precision=lax.Precision.HIGHEST)
         if scale is not None:
             y = y * jnp.expand_dims(scale, range(y.ndim - 1))
         if not self.use_bias:

@@ -131,8 +131,14 @@ def _sign(x: Array, gradient: Surrogate) -> Array:
 def _sign_jvp(primals: tuple[Array, Surrogate], tangents: tuple[Array, Surrogate]) -> tuple[Array, Array]:
     x, gradient = primals
     dx, _ = tangents
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    return _sign(x, gradient), gradient(wide).astype(x.dtype) * dx
+    slope = gradient(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
+    if getattr(slope, "shape", None) != x.shape:
+        found = getattr(slope, "shape", type(slope).__name__)
+        raise TypeError(
+            f"a surrogate gradient maps an array to slopes of its shape, {x.shape}, found {found} (ede and swish "
+            "are called first: gradient=ste.swish())"
+        )
+    return _sign(x, gradient), slope.astype(x.dtype) * dx
 
 
 @jax.custom_jvp

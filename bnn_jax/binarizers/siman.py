@@ -174,7 +174,7 @@ def siman_activations() -> ActivationBinarizer:
     """SiMaN's activations: each sample standardized over all its entries, then sign.
 
     a~ = (a - mean a) / sqrt(var a + 1e-5), unbiased, in training and evaluation alike (no running
-    statistics); sign with the polynomial surrogate. A constant sample gives all +1.
+    statistics); sign with the polynomial surrogate. A constant sample gives one value throughout, with finite gradients.
     """
 
     def apply(x: Array, params: Params, *, progress: Progress) -> Array:

@@ -35,7 +35,7 @@ class LossConfig:
     name: str  # under which it is reported
     term: Any  # component -> function of `bnn_jax.losses.Outputs`
     weight: float = 1.0
-    schedule: Any = None  # component -> function of progress in [0, 1) by which the weight is multiplied
+    schedule: Any = None  # component, given epochs -> function of the epoch, by which the weight is multiplied
 
 
 @dataclass

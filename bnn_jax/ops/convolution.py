@@ -31,7 +31,9 @@ def conv(x: Array, kernel: Array, strides: Strides, padding: Padding) -> Array:
     return _conv(x.astype(wide), kernel.astype(wide), tuple(strides), tuple(map(tuple, padding))).astype(x.dtype)
 
 
-def binary_conv(x: Array, code: Array, scale: Array, strides: Strides, padding: Padding) -> Array:
+def binary_conv(
+    x: Array, code: Array, scale: Array, strides: Strides, padding: Padding, *, binary_inputs: bool = True
+) -> Array:
     """conv(x, code) * scale, exact for binary operands, differentiable in reverse mode.
 
     The convolution is of +-1 by +-1, so its sums are small integers, right to the last bit also on matrix
@@ -39,17 +41,18 @@ def binary_conv(x: Array, code: Array, scale: Array, strides: Strides, padding: 
     the kernel: dL/dscale_o = <dL/d(code scale)_o, code_o>.
 
     Args:
-      x: (batch, height, width, in), values in {-1, +1}, floating point.
+      x: (batch, height, width, in), floating point.
       code: (kh, kw, in, out), values in {-1, +1}, floating point.
       scale: (out,).
       strides: (vertical, horizontal).
       padding: ((above, below), (left, right)), of zeros.
+      binary_inputs: Whether `x` holds only -1, 0 and +1; if not, products are taken in full precision.
 
     Returns:
       (batch, height', width', out), of the dtype of `x`. Sums and scaling are in float32 or wider, and so is
       the whole backward pass.
     """
-    return _binary_conv(x, code, scale, tuple(strides), tuple(map(tuple, padding)))
+    return _binary_conv(x, code, scale, tuple(strides), tuple(map(tuple, padding)), binary_inputs)
 
 
 def _dispatch(form: Callable[..., Array], stock_form: Callable[..., Array], *operands: Array, options: tuple) -> Array:
@@ -60,8 +63,8 @@ def _dispatch(form: Callable[..., Array], stock_form: Callable[..., Array], *ope
     return lax.platform_dependent(*operands, cpu=partial(form, strides=strides, padding=padding), default=stock_form)
 
 
-def _forward(x: Array, kernel: Array, options: tuple) -> Array:
-    return _dispatch(cpu.convolve, stock.convolve, x, kernel, options=options)
+def _forward(x: Array, kernel: Array, options: tuple, *, exact: bool = False) -> Array:
+    return _dispatch(cpu.convolve, partial(stock.convolve, exact=exact), x, kernel, options=options)
 
 
 def _gradients(x: Array, kernel: Array, g: Array, options: tuple) -> tuple[Array, Array]:
@@ -90,21 +93,22 @@ def _conv_bwd(strides: Strides, padding: Padding, kept: _Kept, g: Array) -> tupl
 _conv.defvjp(_conv_fwd, _conv_bwd)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _binary_conv(x: Array, code: Array, scale: Array, strides: Strides, padding: Padding) -> Array:
-    sums = _forward(x, code.astype(x.dtype), (strides, padding))
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _binary_conv(x: Array, code: Array, scale: Array, strides: Strides, padding: Padding, exact: bool) -> Array:
+    sums = _forward(x, code.astype(x.dtype), (strides, padding), exact=exact)
     return (sums * _per_channel(scale)).astype(x.dtype)
 
 
 def _binary_fwd(
-    x: Array, code: Array, scale: Array, strides: Strides, padding: Padding
+    x: Array, code: Array, scale: Array, strides: Strides, padding: Padding, exact: bool
 ) -> tuple[Array, tuple[Array, Array, Array]]:
-    return _binary_conv(x, code, scale, strides, padding), (x, code, scale)
+    return _binary_conv(x, code, scale, strides, padding, exact), (x, code, scale)
 
 
 def _binary_bwd(
-    strides: Strides, padding: Padding, kept: tuple[Array, Array, Array], g: Array
+    strides: Strides, padding: Padding, exact: bool, kept: tuple[Array, Array, Array], g: Array
 ) -> tuple[Array, Array, Array]:
+    del exact  # gradients are not
     x, code, scale = kept
     wide = jnp.promote_types(jnp.result_type(x, code, scale), jnp.float32)
     kernel = code.astype(wide) * _per_channel(scale.astype(wide))

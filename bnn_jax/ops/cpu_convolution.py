@@ -28,7 +28,8 @@ def convolve(x: Array, kernel: Array, strides: tuple[int, int], padding: stock.P
     size, _, channels, features = kernel.shape
     stride = strides[0]
     if size == 1:
-        return x[:, ::stride, ::stride] @ kernel[0, 0]
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        return jnp.matmul(x[:, ::stride, ::stride], kernel[0, 0], preferred_element_type=wide)
     if stride == 1 and min(channels, features) >= _WINOGRAD_FROM and winograd.applies(x, kernel):
         return winograd.convolve(x, kernel)
     return stock.convolve(x, kernel, strides, padding)

@@ -48,8 +48,8 @@ def of_all_with_next(x: Array, ranks: Array) -> tuple[Array, Array]:
     def count(below: Callable[[Array], Array], trials: Array) -> Array:
         return jnp.stack([jnp.sum(jnp.sum(below(t), axis=0, dtype=jnp.int32), dtype=jnp.int32) for t in trials])
 
-    ends = (jnp.broadcast_to(end, ranks.shape) for end in (jnp.min(flat), jnp.max(flat)))
-    low = _search(lambda trials: count(lambda t: keys < t, trials), ranks, *ends, flat.size)
+    least, largest = (jnp.broadcast_to(end, ranks.shape) for end in (jnp.min(flat), jnp.max(flat)))
+    low = _search(lambda trials: count(lambda t: keys < t, trials), ranks, least, largest, flat.size)
     found = jnp.stack([jnp.min(jnp.where(flat >= v, flat, top)) for v in low])
     larger = jnp.stack([jnp.min(jnp.where(flat > v, flat, top)) for v in found])
     up_to = count(lambda t: keys <= t, found) - (found == top) * (keys.size - flat.size)

@@ -53,6 +53,8 @@ def _axes(x: Array) -> tuple[int, ...]:
 
 
 def _forward(x: Array, eps: float) -> tuple[Array, tuple[Array, Array, Array]]:
+    if x.ndim < 2 or prod(x.shape[1:]) < 2:
+        raise ValueError(f"a sample needs two or more values for a variance, found inputs of shape {x.shape}")
     mean, factor = moments(x, _axes(x), eps)
     one = jnp.ones((), x.dtype)
     return jnp.where(x >= mean, one, -one), (x, mean, factor)

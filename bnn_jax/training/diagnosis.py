@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 from jax.tree_util import keystr, tree_leaves, tree_leaves_with_path
 
+from bnn_jax.training import latent
 from bnn_jax.training.state import TrainState
 from bnn_jax.training.step import StepMetrics
 
@@ -17,13 +18,15 @@ class NonFiniteError(RuntimeError):
     """A loss or a gradient was infinite or not a number."""
 
 
-def first_non_finite(model: nn.Module, state: TrainState, images: Array) -> str:
+def first_non_finite(model: nn.Module, state: TrainState, images: Array, layers: latent.Layers, progress: float) -> str:
     """The first layer whose output is not finite in a training forward pass; "" if all are.
 
     Args:
       model: The network, not synchronized over devices.
       state: The state to run it with.
       images: Normalized images (n, height, width, channels).
+      layers: Weight binarizer of each binarized layer, by path.
+      progress: Fraction of the run that is over.
     """
     found: list[str] = []
 
@@ -35,7 +38,8 @@ def first_non_finite(model: nn.Module, state: TrainState, images: Array) -> str:
         return outputs
 
     with nn.intercept_methods(watch):
-        model.apply(state.variables, images, train=True, mutable=["batch_stats", "memory"])
+        variables = {**state.variables, "params": latent.project(state.params, layers, progress)}
+        model.apply(variables, images, train=True, progress=progress, mutable=["batch_stats", "memory"])
     return found[0] if found else ""
 
 
@@ -48,7 +52,14 @@ def non_finite_gradients(metrics: StepMetrics, params: Any) -> list[str]:
     ]
 
 
-def explain(model: nn.Module, state: TrainState, metrics: StepMetrics, images: Array) -> str:
+def explain(
+    model: nn.Module,
+    state: TrainState,
+    metrics: StepMetrics,
+    images: Array,
+    layers: latent.Layers,
+    progress: float,
+) -> str:
     """One sentence on where the step that `metrics` report failed.
 
     Args:
@@ -56,8 +67,10 @@ def explain(model: nn.Module, state: TrainState, metrics: StepMetrics, images: A
       state: The last good state.
       metrics: Of the failed step.
       images: Its normalized images, without augmentation.
+      layers: Weight binarizer of each binarized layer, by path.
+      progress: Fraction of the run that is over.
     """
-    layer = first_non_finite(model, state, images)
+    layer = first_non_finite(model, state, images, layers, progress)
     if layer:
         return f"the output of layer {layer} is the first that is not finite"
     bad = non_finite_gradients(metrics, state.params)

@@ -89,7 +89,7 @@ def assemble(config: Config) -> Experiment:
     train_step = make_train_step(
         synchronized(model),
         optimizer,
-        [_term(loss) for loss in config.losses],
+        [_term(loss, config.epochs) for loss in config.losses],
         layers,
         _augmentation(config, info),
         key=_key(config.seed, 1),
@@ -125,6 +125,10 @@ def _check(config: Config) -> None:
     for name in ("eval_every", "checkpoint_every"):
         if getattr(config.run, name) < 1:
             raise ValueError(f"run.{name} must be 1 or more epochs, found {getattr(config.run, name)}")
+    if config.seed < 0:
+        raise ValueError(f"seed must be 0 or more, found {config.seed}")
+    if config.data.crop_padding < 0:
+        raise ValueError(f"data.crop_padding must be 0 or more pixels, found {config.data.crop_padding}")
     if not config.losses:
         raise ValueError("losses holds no term: there is nothing to minimize")
     names = [loss.name for loss in config.losses]
@@ -134,12 +138,12 @@ def _check(config: Config) -> None:
     check_batch_size(config.data.eval_batch_size, "data.eval_batch_size")
 
 
-def _term(config: LossConfig) -> losses.Term:
+def _term(config: LossConfig, epochs: int) -> losses.Term:
     function = config.term.build()
     if config.schedule is None:
         return losses.Term(config.name, function, config.weight)
-    schedule = config.schedule.build()
-    return losses.Term(config.name, function, lambda progress: config.weight * schedule(progress))
+    schedule = config.schedule.build(epochs=epochs)
+    return losses.Term(config.name, function, lambda progress: config.weight * schedule(progress * epochs))
 
 
 def _augmentation(config: Config, info: DatasetInfo) -> Callable[[Array, Array, Array, Array], Array]:

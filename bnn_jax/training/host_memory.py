@@ -3,6 +3,8 @@
 import ctypes
 import sys
 
+import jax
+
 _ARENA_MAX, _MMAP_THRESHOLD, _TOP_PAD, _TRIM_THRESHOLD = -8, -3, -2, -1
 
 
@@ -14,9 +16,9 @@ def keep_freed_memory() -> bool:
     the process then keeps the most memory it ever needed.
 
     Returns:
-      Whether it took effect; false where the C library is not glibc.
+      Whether it took effect; false on accelerators, and where the C library is not glibc.
     """
-    if not sys.platform.startswith("linux"):
+    if not sys.platform.startswith("linux") or jax.default_backend() != "cpu":
         return False
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt

@@ -133,7 +133,8 @@ class Loop:
         return Outcome(
             self.step,
             self.experiment.total_steps,
-            stop.signal,
+            # A signal that came while the last epoch was concluded stopped nothing.
+            stop.signal if self.step < self.experiment.total_steps else 0,
             self.books.best_accuracy,
             self.books.best_epoch,
         )
@@ -161,13 +162,14 @@ class Loop:
         self.clock = (now, step)
         epoch = (step - 1) // self.experiment.steps_per_epoch
         means["learning_rate"] = self.experiment.learning_rates[epoch]
-        means["images_per_s"] = (step - before) * self.config.data.batch_size / max(now - then, 1e-9)
+        if step > before:
+            means["images_per_s"] = (step - before) * self.config.data.batch_size / (now - then)
         self._write("train", step, means)
         self.console.update(step, step / self.experiment.steps_per_epoch, means)
 
     def _progress(self) -> float:
-        """Fraction of the run over in the epoch of the last finished step."""
-        return max(self.step - 1, 0) // self.experiment.steps_per_epoch / self.config.epochs
+        """Fraction of the run that is over for the next step."""
+        return self.step // self.experiment.steps_per_epoch / self.config.epochs
 
     def _observe(self) -> None:
         observed = self.telemetry.observe(self.step, self.state.params, self.state.memory, self._progress())
@@ -180,9 +182,8 @@ class Loop:
     def _finish_epoch(self) -> None:
         epoch = self.step // self.experiment.steps_per_epoch
         last = self.step == self.experiment.total_steps
-        accuracy = None
+        accuracy, started = None, time.perf_counter()
         if last or epoch % self.config.run.eval_every == 0:
-            started = time.perf_counter()
             result = measure(self.experiment, self.state.variables)
             accuracy = result.top1
             if accuracy > self.books.best_accuracy:
@@ -190,10 +191,10 @@ class Loop:
             values = {"accuracy": result.top1, "accuracy_top5": result.top5, "loss": result.loss}
             self._write("eval", self.step, {**values, "best_accuracy": self.books.best_accuracy})
             self.console.evaluated(self.step, epoch, result.top1, self.books.best_accuracy)
-            if self.clock is not None:  # evaluation is not training time
-                self.clock = (self.clock[0] + time.perf_counter() - started, self.clock[1])
         if last or accuracy is not None or epoch % self.config.run.checkpoint_every == 0:
             self._save(accuracy)
+        if self.clock is not None:  # this was no training time
+            self.clock = (self.clock[0] + time.perf_counter() - started, self.clock[1])
 
     def _save(self, accuracy: float | None) -> None:
         self.books.iterator = self.batches.get_state()
@@ -212,11 +213,14 @@ class Loop:
             state,
             pending.metrics,
             normalize(jnp.asarray(pending.batch["image"]), info.mean, info.std),
+            self.experiment.layers,
+            good // self.experiment.steps_per_epoch / self.config.epochs,
         )
         self._close()
         raise NonFiniteError(
             f"step {pending.step} (epoch {(pending.step - 1) // self.experiment.steps_per_epoch + 1}) is not finite: "
-            f"{reason}. The state after step {good} is saved. A lower optimizer.learning_rate usually helps."
+            f"{reason}. The state after step {good} is saved. "
+            "A lower optimizer.learning_rate usually helps (another config, so in another workdir)."
         )
 
     def _write(self, kind: str, step: int, values: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """The optimizer, built from config with optax: decay by rule, a transform, a rate per epoch."""
 
 import re
-from collections.abc import Collection
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,8 +9,8 @@ import optax
 from flax import traverse_util
 
 from bnn_jax.config import OptimizerConfig
-
-Path = tuple[str, ...]
+from bnn_jax.inspect import Path, get, learned_names
+from bnn_jax.training.latent import Layers
 
 
 def sgd(momentum: float = 0.9, nesterov: bool = False) -> optax.GradientTransformation:
@@ -24,7 +23,7 @@ def adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> optax.Gradien
     return optax.scale_by_adam(b1, b2, eps)
 
 
-def decay_mask(params: Any, binary: Collection[Path], config: OptimizerConfig) -> Any:
+def decay_mask(params: Any, layers: Layers, config: OptimizerConfig) -> Any:
     """Which parameters weight decay applies to.
 
     All do, but for: binarized kernels and what their binarizers learn, unless `decay_binarized`; paths
@@ -33,7 +32,7 @@ def decay_mask(params: Any, binary: Collection[Path], config: OptimizerConfig) -
 
     Args:
       params: Nested dict of parameters.
-      binary: Paths of the layers with binarized weights.
+      layers: Weight binarizer of each binarized layer, by path.
       config: The rules.
 
     Returns:
@@ -50,33 +49,37 @@ def decay_mask(params: Any, binary: Collection[Path], config: OptimizerConfig) -
                 f"optimizer.{field} = {rule!r} matches no parameter; they are {['/'.join(p) for p in paths]}"
             )
 
+    exempt = {
+        (*layer, name)
+        for layer, binarizer in layers.items()
+        for name in ("kernel", *learned_names(binarizer, get(params, (*layer, "kernel"))))
+    }
+
     def decays(path: Path) -> bool:
         name = "/".join(path)
         if config.force_decay and re.search(config.force_decay, name):
             return True
         if config.no_decay and re.search(config.no_decay, name):
             return False
-        # A learned input shift ("input_...") belongs to the activations, not to the binarized weight.
-        exempt = path[:-1] in binary and not path[-1].startswith("input_")
-        return config.decay_binarized or not exempt
+        return config.decay_binarized or path not in exempt
 
     return traverse_util.unflatten_dict({path: decays(path) for path in paths})
 
 
 def build_optimizer(
-    config: OptimizerConfig, params: Any, binary: Collection[Path], *, epochs: int, steps_per_epoch: int
+    config: OptimizerConfig, params: Any, layers: Layers, *, epochs: int, steps_per_epoch: int
 ) -> optax.GradientTransformation:
     """Decay, then transform, then the learning rate of the epoch.
 
     Args:
       config: The optimizer's config.
       params: Nested dict of parameters (or of their shapes).
-      binary: Paths of the layers with binarized weights.
+      layers: Weight binarizer of each binarized layer, by path.
       epochs: Length of the run.
       steps_per_epoch: Steps in each epoch.
     """
     factor = config.schedule.build(epochs=epochs)
-    decay = optax.add_decayed_weights(config.weight_decay, decay_mask(params, binary, config))
+    decay = optax.add_decayed_weights(config.weight_decay, decay_mask(params, layers, config))
     return optax.chain(
         decay if config.weight_decay else optax.identity(),
         config.transform.build(),

@@ -1,5 +1,6 @@
 """Running a step over all devices of all hosts, and starting up on several hosts."""
 
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,6 +51,20 @@ def barrier(name: str) -> None:
     """Waits until every process has come here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
+
+
+def check_agreement(what: str, value: str) -> None:
+    """Checks that all processes hold the same `value`.
+
+    Raises:
+      ValueError: If they do not.
+    """
+    if jax.process_count() == 1:
+        return
+    mine = np.array(zlib.crc32(value.encode()), np.int64)
+    everyone = multihost_utils.process_allgather(mine)
+    if np.any(everyone != mine):
+        raise ValueError(f"the processes differ in {what}; process {jax.process_index()} has {value}")
 
 
 def initialize(coordinator: str = "", processes: int = 0, process: int = -1) -> bool:

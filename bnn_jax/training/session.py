@@ -1,5 +1,6 @@
 """One call of train.py: check, describe, train or continue, and say where everything is."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,11 @@ class Session:
             quiet=jax.process_index() > 0,
         )
 
-    def describe(self) -> None:
-        """Shows the config, the network and the plan."""
+    def describe(self, *, show_config: bool) -> None:
+        """Shows the network and the plan, and the config before them if asked to."""
         if jax.process_index():
             return
-        if self.workdir is None:
+        if show_config:
             table("Config", ("field", "value"), list(flatten(to_dict(self.config)).items()))
         self.console.print(self.summary)
         table("Plan", ("what", "value"), self._plan())
@@ -85,7 +86,9 @@ class Session:
         """
         assert self.workdir is not None, "a session without a workdir can only describe"
         lead = jax.process_index() == 0
-        # Every process has looked for a run to continue, and found the same, before the folder becomes one.
+        # Also a barrier: every process has looked for a run to continue before the folder becomes one.
+        parallel.check_agreement("the config", json.dumps(to_dict(self.config), sort_keys=True))
+        parallel.check_agreement("the step to start from (is the workdir shared?)", str(self.start_step))
         parallel.barrier("claim")
         if lead:
             folder.claim(self.workdir, self.config)

@@ -98,9 +98,10 @@ def make_train_step(
         updated = optax.apply_updates(params, updates)
         memory = latent.update_memory(moved.get("memory", {}), layers, params, updated, grads)
 
-        batch_stats = moved.get("batch_stats", {})
+        # The same everywhere already, if the network's batch norms reduce over the axis.
+        batch_stats = lax.pmean(moved.get("batch_stats", {}), AXIS)
         finite, finite_loss = _are_finite(grads), jnp.isfinite(loss)
-        finite_state = jnp.all(_are_finite((updated, batch_stats)))
+        finite_state = jnp.all(_are_finite((updated, batch_stats, memory, opt_state)))
         healthy = state.healthy & finite_loss & jnp.all(finite) & finite_state
         new = TrainState(state.step + 1, updated, batch_stats, memory, opt_state, healthy)
         kept = keep_if(healthy, new, state.replace(healthy=healthy))

@@ -19,7 +19,7 @@ def verify(workdir: Path, config: Config) -> bool:
     Raises:
       ValueError: If another config made it (the message lists what differs), or it holds something else.
     """
-    if (workdir / CONFIG).exists():
+    if _has_run(workdir):
         changed = differences(read_config(workdir), config)
         if changed:
             lines = "\n  ".join(changed)
@@ -28,6 +28,8 @@ def verify(workdir: Path, config: Config) -> bool:
                 "Use another --workdir for this config, or the same config to continue that run."
             )
         return True
+    if (workdir / CONFIG).exists():
+        return False
     # A run that was killed while it wrote its config leaves no more than this.
     part = _part(workdir / CONFIG)
     if workdir.exists() and (not workdir.is_dir() or any(path != part for path in workdir.iterdir())):
@@ -38,8 +40,16 @@ def verify(workdir: Path, config: Config) -> bool:
 def claim(workdir: Path, config: Config) -> None:
     """Makes `workdir` the folder of `config`."""
     workdir.mkdir(parents=True, exist_ok=True)
-    if not (workdir / CONFIG).exists():
-        write_json(workdir / CONFIG, to_dict(config))
+    # Also where it is there: what has no bearing on the result (the data's place) may have changed.
+    write_json(workdir / CONFIG, to_dict(config))
+
+
+def _has_run(workdir: Path) -> bool:
+    """Whether any training was done here; a config alone is of a run that could not start."""
+    log = workdir / "metrics.jsonl"
+    saved = workdir / "checkpoints"
+    done = (log.is_file() and log.stat().st_size > 0) or (saved.is_dir() and any(saved.iterdir()))
+    return (workdir / CONFIG).exists() and done
 
 
 def read_config(workdir: Path) -> Config:

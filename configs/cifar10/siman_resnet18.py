@@ -1,6 +1,9 @@
 """SiMaN on CIFAR-10 with ResNet-18, the released recipe: 400 epochs, reported test accuracy 92.5 % (best epoch).
 
 python train.py --config configs/cifar10/siman_resnet18.py --workdir runs/siman_resnet18
+
+Weight decay spares all binarized weights. The released name rule misses those of the three 1x1 shortcuts and
+decays them: --config.optimizer.force_decay shortcut/conv does the same.
 """
 
 from bnn_jax import losses, models
