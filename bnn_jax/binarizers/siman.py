@@ -63,7 +63,7 @@ def median_code(magnitude: Array) -> Array:
     (none, if it is constant).
     """
     flat = filters(magnitude, caller="median_code")
-    return (flat > order.order_statistic(flat, (flat.shape[0] - 1) // 2)[None]).reshape(magnitude.shape)
+    return order.above(flat, (flat.shape[0] - 1) // 2).reshape(magnitude.shape)
 
 
 def angle_code(magnitude: Array) -> Array:
@@ -174,7 +174,8 @@ def siman_activations() -> ActivationBinarizer:
     """SiMaN's activations: each sample standardized over all its entries, then sign.
 
     a~ = (a - mean a) / sqrt(var a + 1e-5), unbiased, in training and evaluation alike (no running
-    statistics); sign with the polynomial surrogate. A constant sample gives one value throughout, with finite gradients.
+    statistics); sign with the polynomial surrogate. A constant sample gives one value throughout
+    and finite gradients.
     """
 
     def apply(x: Array, params: Params, *, progress: Progress) -> Array:

@@ -1,8 +1,13 @@
-"""Exact order statistics of columns and of whole arrays.
+"""Exact order statistics of columns and of whole arrays, and masks of what lies above them.
 
 On the CPU, where sorting is slow, a value is found by counting (`bnn_jax.ops.selection`); elsewhere columns are
-sorted. Both give the same bits. Nothing here is differentiated: what comes out is constant.
+sorted. Both give the same. Nothing here is differentiated: what comes out is constant.
+
+Masks are made here and not by comparing with a threshold outside: XLA may compute `x` again wherever it is used,
+and round it otherwise there, so that a threshold taken from one copy need not be found in another.
 """
+
+from functools import partial
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -20,9 +25,22 @@ def order_statistic(x: Array, rank: int | Array) -> Array:
     Returns:
       (c,), of the dtype of `x`.
     """
-    x = lax.stop_gradient(x)
-    rank = jnp.broadcast_to(jnp.asarray(rank, jnp.int32), x.shape[1:])
+    x, rank = lax.stop_gradient(x), _per_column(rank, x)
     return lax.platform_dependent(x, rank, cpu=selection.of_columns, default=_by_sorting)
+
+
+def above(x: Array, rank: int | Array) -> Array:
+    """True where a value exceeds the one at place `rank`, from 0, of its sorted column.
+
+    Args:
+      x: (n, c), float32 or float64, without NaN.
+      rank: In [0, n); an integer, or one for each column (c,). May be traced.
+
+    Returns:
+      (n, c), bool.
+    """
+    x, rank = lax.stop_gradient(x), _per_column(rank, x)
+    return lax.platform_dependent(x, rank, cpu=selection.above, default=partial(_mask_by_sorting, ties=False))
 
 
 def top_mask(x: Array, count: int | Array) -> Array:
@@ -35,18 +53,8 @@ def top_mask(x: Array, count: int | Array) -> Array:
     Returns:
       (n, c), bool, with exactly `count` True in each column.
     """
-    n = x.shape[0]
-    count = jnp.broadcast_to(jnp.asarray(count, jnp.int32), x.shape[1:])
-    threshold = order_statistic(x, n - count)[None]
-    reached = x >= threshold
-
-    def with_ties() -> Array:
-        tied = x == threshold
-        room = count - jnp.sum(x > threshold, axis=0, dtype=jnp.int32)
-        return (reached & ~tied) | (tied & (jnp.cumsum(tied, axis=0, dtype=jnp.int32) <= room[None]))
-
-    exact = jnp.sum(reached, axis=0, dtype=jnp.int32) == count
-    return lax.cond(jnp.all(exact), lambda: reached, with_ties)
+    x, rank = lax.stop_gradient(x), x.shape[0] - _per_column(count, x)
+    return lax.platform_dependent(x, rank, cpu=selection.top, default=partial(_mask_by_sorting, ties=True))
 
 
 def percentiles(x: Array, q: Array) -> Array:
@@ -68,6 +76,10 @@ def percentiles(x: Array, q: Array) -> Array:
     return low + (high - low) * (position - below)
 
 
+def _per_column(rank: int | Array, x: Array) -> Array:
+    return jnp.broadcast_to(jnp.asarray(rank, jnp.int32), x.shape[1:])
+
+
 def _by_sorting(x: Array, rank: Array) -> Array:
     return jnp.take_along_axis(jnp.sort(x, axis=0), rank[None], axis=0)[0]
 
@@ -75,3 +87,12 @@ def _by_sorting(x: Array, rank: Array) -> Array:
 def _all_by_sorting(x: Array, ranks: Array) -> tuple[Array, Array]:
     values = jnp.sort(x.reshape(-1))
     return values[ranks], values[jnp.minimum(ranks + 1, x.size - 1)]
+
+
+def _mask_by_sorting(x: Array, rank: Array, *, ties: bool) -> Array:
+    """Mask of the places from `rank` on (`ties`), or of the values beyond that of `rank`, put back in order."""
+    place = lax.broadcasted_iota(jnp.int32, x.shape, 0)
+    # Reversed, so that among equal values the lower index comes last, which is to say is taken first.
+    values, origin = lax.sort((x[::-1], place[::-1]), dimension=0, num_keys=1, is_stable=True)
+    chosen = place >= rank[None] if ties else values > jnp.take_along_axis(values, rank[None], axis=0)
+    return lax.sort((origin, chosen), dimension=0, num_keys=1)[1]

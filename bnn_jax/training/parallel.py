@@ -61,7 +61,8 @@ def check_agreement(what: str, value: str) -> None:
     """
     if jax.process_count() == 1:
         return
-    mine = np.array(zlib.crc32(value.encode()), np.int64)
+    # Not int64: JAX would cut it to 32 bits and every comparison would fail.
+    mine = np.array(zlib.crc32(value.encode()), np.uint32)
     everyone = multihost_utils.process_allgather(mine)
     if np.any(everyone != mine):
         raise ValueError(f"the processes differ in {what}; process {jax.process_index()} has {value}")

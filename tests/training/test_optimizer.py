@@ -90,10 +90,11 @@ class TestDecayMask:
         assert {"stem_norm/scale", "stem_norm/bias", "stage1_block1/conv1/kernel"} <= decayed.keys()
         assert "stage1_block1/conv1/scale" in exempt
 
-    def test_a_learned_shift_of_the_inputs_decays_as_other_parameters_do(self):
-        params = {"conv": {"kernel": jnp.ones((2, 2)), "scale": jnp.ones(2), "input_shift": jnp.ones(2)}}
-        mask = optimizer.decay_mask(params, {("conv",)}, config())
-        assert mask == {"conv": {"kernel": False, "scale": False, "input_shift": True}}
+    def test_only_what_the_weight_binarizer_acts_on_and_learns_is_exempt_in_a_binary_layer(self):
+        names = ("kernel", "scale", "bias", "input_shift")
+        params = {"dense": {name: jnp.ones((2, 2) if name == "kernel" else 2) for name in names}}
+        mask = optimizer.decay_mask(params, {("dense",): siman()}, config())
+        assert mask == {"dense": {"kernel": False, "scale": False, "bias": True, "input_shift": True}}
 
     @pytest.mark.parametrize("field", ["no_decay", "force_decay"])
     def test_a_rule_that_matches_nothing_is_refused_with_the_parameters_there_are(self, field):
@@ -120,7 +121,7 @@ def gradient(path, step):
 def train_with_optax(chosen):
     """Parameters after each step, by path."""
     params = jax.tree.map(lambda p: jnp.asarray(p, jnp.float32), PARAMS)
-    transform = optimizer.build_optimizer(chosen, params, {("binary",)}, epochs=EPOCHS, steps_per_epoch=STEPS)
+    transform = optimizer.build_optimizer(chosen, params, {("binary",): siman()}, epochs=EPOCHS, steps_per_epoch=STEPS)
     state, history = transform.init(params), []
     update = jax.jit(transform.update)
     for step in range(EPOCHS * STEPS):

@@ -67,9 +67,7 @@ def poisoned():
 
 
 def assert_equal(found, expected):
-    for (path, a), b in zip(
-        jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(expected), strict=True
-    ):
+    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
 
 
@@ -210,9 +208,7 @@ class TestBinarizerHooks:
             np.testing.assert_array_equal(state.memory[layer]["binarizer"]["seen"], projected)
             size += np.sum(projected.astype(np.float64) ** 2)
         np.testing.assert_allclose(metrics.terms["binarizers"], 0.25 * size, rtol=1e-5)
-        np.testing.assert_array_equal(
-            state.params["classifier"]["kernel"], setup.state.params["classifier"]["kernel"]
-        )
+        np.testing.assert_array_equal(state.params["classifier"]["kernel"], setup.state.params["classifier"]["kernel"])
 
     def test_the_penalty_joins_the_loss_and_its_gradient_moves_the_weight(self):
         setup = train_setup(Recorder().record(), terms=(losses.Term("none", zero),))
@@ -409,7 +405,9 @@ class TestEvalStep:
         assert (found.correct, found.correct_top5, found.examples) == (1, 1, 1)
         assert np.isfinite(found.loss)
 
-    @pytest.mark.parametrize("row", [[254] * 7, [254, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 254], [9, 254, 0, 0, 0, 0, 0]])
+    @pytest.mark.parametrize(
+        "row", [[254] * 7, [254, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 254], [9, 254, 0, 0, 0, 0, 0]]
+    )
     @pytest.mark.parametrize("label", range(7))
     def test_an_example_with_a_nan_among_its_logits_is_never_right(self, row, label):
         found = count([[*row, 0, 0]], [label])

@@ -8,7 +8,9 @@ import signal
 from pathlib import Path
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bnn_jax import losses
 from bnn_jax.binarizers import ActivationBinarizer, WeightBinarizer, siman, siman_activations
@@ -16,6 +18,11 @@ from bnn_jax.config import Config, DataConfig, LossConfig, OptimizerConfig, RunC
 from bnn_jax.data import ArraySource, Splits, digits
 from bnn_jax.layers import BatchNorm, BinaryConv, BinaryDense
 from bnn_jax.training import optimizer, schedules
+from bnn_jax.training.checkpoint import Checkpoints
+from bnn_jax.training.console import Console
+from bnn_jax.training.experiment import assemble
+from bnn_jax.training.loop import Loop
+from bnn_jax.training.run_log import read_log
 
 CONFIG_FILE = """
 from tests.training import toy
@@ -82,9 +89,7 @@ def config(**changes) -> Config:
     """Four epochs of ten steps."""
     made = Config(
         model=component(network, weights=component(siman), activations=component(siman_activations)),
-        data=DataConfig(
-            source=component(few_digits), batch_size=16, eval_batch_size=120, crop_padding=1, flip=False
-        ),
+        data=DataConfig(source=component(few_digits), batch_size=16, eval_batch_size=120, crop_padding=1, flip=False),
         optimizer=OptimizerConfig(
             transform=component(optimizer.sgd),
             schedule=component(schedules.cosine),
@@ -105,3 +110,38 @@ def config_file(folder: Path) -> Path:
     path = folder / "toy_config.py"
     path.write_text(CONFIG_FILE)
     return path
+
+
+def run(made: Config, workdir: Path):
+    """Trains, or goes on, in this process; the outcome."""
+    experiment = assemble(made)
+    return Loop(experiment, workdir, Console(experiment.total_steps, quiet=True)).run()
+
+
+def stored(workdir: Path, made: Config, step: int | None = None):
+    """State and books of a checkpoint, the latest by default."""
+    return Checkpoints(workdir, read_only=True).restore(assemble(made).abstract_state(), step)
+
+
+def records(workdir: Path, kind: str = "") -> list[dict]:
+    """The log, without what depends on the clock."""
+    kept = [record for record in read_log(workdir) if kind in ("", record["kind"])]
+    return [{key: value for key, value in record.items() if key != "images_per_s"} for record in kept]
+
+
+def assert_identical(found, expected):
+    """Trees of arrays that agree bit for bit."""
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(expected), strict=True):
+        a, b, name = np.asarray(a), np.asarray(b), jax.tree_util.keystr(path)
+        assert (a.dtype, a.shape) == (b.dtype, b.shape), name
+        assert a.tobytes() == b.tobytes(), name
+
+
+def assert_same_run(folder: Path, expected: Path, made: Config):
+    """Two runs that ended in the same latest and best checkpoint and logged the same."""
+    for step in (None, Checkpoints(expected, read_only=True).best_step):
+        (state, books), (other, more) = stored(folder, made, step), stored(expected, made, step)
+        assert_identical(state, other)
+        assert books == more
+    assert records(folder) == records(expected)

@@ -1,0 +1,114 @@
+"""Command lines checked against a config before anything runs."""
+
+import re
+
+import pytest
+
+from bnn_jax.config import LossConfig, check, component
+from bnn_jax.losses import cross_entropy
+from tests.training import toy
+
+
+def config():
+    return toy.config()
+
+
+class TestAccepted:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["--config.epochs", "3"],
+            ["--config.epochs=3"],
+            ["-config.epochs=3"],
+            ["--config.optimizer.learning_rate", "1e-3"],
+            ["--config.optimizer.learning_rate", "1"],
+            ["--config.optimizer.learning_rate", "-1"],
+            ["--config.model.weights.code_rule", "angle"],
+            ["--config.losses[0].weight", "0.5"],
+            ["--config.losses[0].term.label_smoothing=0.1"],
+            ["--config.data.flip"],
+            ["--config.data.flip=false"],
+            ["--noconfig.data.flip"],
+            ["--config.data.source.directory="],
+            ["--workdir", "somewhere", "--dry_run"],
+        ],
+    )
+    def test_a_right_override_passes(self, arguments):
+        check(config(), arguments)
+
+    def test_a_float_field_that_holds_a_whole_number_takes_a_fraction(self):
+        changed = config()
+        changed.optimizer.weight_decay = 0
+        check(changed, ["--config.optimizer.weight_decay", "5e-4"])
+
+
+class TestUnknownFields:
+    @pytest.mark.parametrize(
+        ("argument", "nearest"),
+        [
+            ("--config.epoch", "epochs"),
+            ("--config.optimizer.learning_rte", "optimizer.learning_rate"),
+            ("--config.learning_rate", "optimizer.learning_rate"),
+            ("--config.model.wieghts.code_rule", "model.weights.code_rule"),
+            ("--config.losses[0].wait", "losses[0].weight"),
+            ("--noconfig.data.flp", "data.flip"),
+        ],
+    )
+    def test_the_nearest_field_is_named(self, argument, nearest):
+        with pytest.raises(ValueError, match=re.escape(f"(did you mean '{nearest}'?)")):
+            check(config(), [argument, "1"])
+
+    def test_the_fields_that_are_there_are_listed(self):
+        with pytest.raises(ValueError, match=r"config\.run has no field 'zzz'; it has \['log_every'"):
+            check(config(), ["--config.run.zzz", "1"])
+
+    def test_a_field_within_a_plain_value_does_not_exist(self):
+        with pytest.raises(ValueError, match=r"config\.epochs has no field 'x'"):
+            check(config(), ["--config.epochs.x", "1"])
+
+    def test_the_first_of_several_wrong_overrides_is_reported_after_right_ones(self):
+        with pytest.raises(ValueError, match="epocs"):
+            check(config(), ["--config.seed", "1", "--config.epocs", "1"])
+
+
+class TestListIndices:
+    def test_an_index_beyond_the_list_is_refused_with_its_length(self):
+        with pytest.raises(ValueError, match=r"losses has 1 items, there is no \[1\]"):
+            check(config(), ["--config.losses[1].weight", "1"])
+
+    def test_a_second_item_is_found(self):
+        changed = config()
+        changed.losses.append(LossConfig("smooth", component(cross_entropy)))
+        check(changed, ["--config.losses[1].weight", "1"])
+        with pytest.raises(ValueError, match="expected float"):
+            check(changed, ["--config.losses[1].weight", "much"])
+
+    def test_an_index_into_what_is_no_list_is_refused(self):
+        with pytest.raises(ValueError, match=r"epochs has no items"):
+            check(config(), ["--config.epochs[0]", "1"])
+
+
+class TestWrongTypes:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--config.epochs", "2.5"], "config.epochs: expected int like 4, found '2.5'"),
+            (["--config.epochs=many"], "expected int like 4, found 'many'"),
+            (["--config.optimizer.learning_rate", "big"], "expected float like 0.1, found 'big'"),
+            (["--config.data.flip=maybe"], "expected bool like False, found 'maybe'"),
+            (["--config.epochs"], "config.epochs needs a value, e.g. --config.epochs 4"),
+            (["--config.epochs", "--dry_run"], "config.epochs needs a value"),
+            (["--config.optimizer", "adam"], "config.optimizer holds several fields: override one of them"),
+            (["--config.data.source", "cifar10"], "(count, directory)"),
+            (["--config.losses[0].schedule", "x"], "losses[0].schedule is None"),
+            (["--noconfig.epochs"], "epochs is not true or false"),
+        ],
+    )
+    def test_a_value_of_another_type_is_refused_with_an_example(self, arguments, message):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            check(config(), arguments)
+
+    def test_true_or_false_as_a_word_of_its_own_is_refused_with_the_right_spelling(self):
+        # The flag parser would read the flag as true and stumble over the word.
+        with pytest.raises(ValueError, match=r"write --config\.data\.flip=false"):
+            check(config(), ["--config.data.flip", "false"])
