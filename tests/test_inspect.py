@@ -66,9 +66,7 @@ def test_every_parameter_belongs_to_exactly_one_layer():
     model = resnet20(10, weights=siman(), activations=siman_activations())
     layers = inspect.trace_layers(model, (32, 32, 3))
     params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
-    assert sum(layer.num_params for layer in layers) == sum(
-        math.prod(x.shape) for x in jax.tree.leaves(params)
-    )
+    assert sum(layer.num_params for layer in layers) == sum(math.prod(x.shape) for x in jax.tree.leaves(params))
     for layer in layers:
         for name, shape in layer.param_shapes.items():
             assert inspect.get(params, (*layer.path, name)).shape == shape
@@ -110,9 +108,7 @@ def test_rematerialized_layers_count_once():
 
 
 def test_other_stock_layers():
-    (transposed,) = inspect.trace_layers(
-        nn.ConvTranspose(5, (2, 2), strides=(2, 2), use_bias=False), (4, 4, 3)
-    )
+    (transposed,) = inspect.trace_layers(nn.ConvTranspose(5, (2, 2), strides=(2, 2), use_bias=False), (4, 4, 3))
     assert transposed.output_shape == (8, 8, 5)
     assert transposed.macs == 4 * 4 * (2 * 2 * 3 * 5)
     (local,) = inspect.trace_layers(nn.ConvLocal(5, (3,), padding="VALID", use_bias=False), (6, 2))

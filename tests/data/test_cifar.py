@@ -63,9 +63,7 @@ def test_archive_is_found_from_folder_and_parent(archive, start):
     assert splits.info.mean == (0.485, 0.456, 0.406)
 
 
-@pytest.mark.parametrize(
-    "place", ["BNN_JAX_DATA", "TFDS_DATA_DIR", "home/tensorflow_datasets", "home/data", "data"]
-)
+@pytest.mark.parametrize("place", ["BNN_JAX_DATA", "TFDS_DATA_DIR", "home/tensorflow_datasets", "home/data", "data"])
 def test_usual_places(nowhere, archive, monkeypatch, place):
     if place.isupper():
         monkeypatch.setenv(place, str(archive.parent))
@@ -92,9 +90,7 @@ def test_subsets_are_balanced_nested_and_the_same_each_time(archive):
 
 
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
-def test_prepared_layouts_give_the_archives_order(
-    tmp_path, monkeypatch, prepare_tfds, make_example, file_format
-):
+def test_prepared_layouts_give_the_archives_order(tmp_path, monkeypatch, prepare_tfds, make_example, file_format):
     monkeypatch.setattr(cifar, "_TRAIN_EXAMPLES", 30)
     monkeypatch.setattr(cifar, "_TEST_EXAMPLES", 10)
     rng = np.random.default_rng(0)
@@ -115,9 +111,7 @@ def test_prepared_layouts_give_the_archives_order(
 
 
 def test_incomplete_and_foreign_prepared_sets(tmp_path, prepare_tfds, make_example):
-    records = {
-        split: [[make_example(np.zeros((32, 32, 3), np.uint8), 0, "a")]] for split in ("train", "test")
-    }
+    records = {split: [[make_example(np.zeros((32, 32, 3), np.uint8), 0, "a")]] for split in ("train", "test")}
     prepare_tfds(tmp_path / "a", "cifar10", "tfrecord", records, cifar.CLASS_NAMES)
     with pytest.raises(ValueError, match=r"expected 50,000 \+ 10,000 examples, found 1 \+ 1"):
         cifar10(str(tmp_path / "a"))

@@ -13,7 +13,5 @@ def test_statistics_equal_numpys():
 
 def test_choice():
     assert choose("imagenet", {"imagenet": IMAGENET}, "set") == IMAGENET
-    with pytest.raises(
-        ValueError, match=r"set: expected normalization to be one of \['imagenet'\], found 'x'"
-    ):
+    with pytest.raises(ValueError, match=r"set: expected normalization to be one of \['imagenet'\], found 'x'"):
         choose("x", {"imagenet": IMAGENET}, "set")

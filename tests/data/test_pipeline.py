@@ -55,9 +55,7 @@ def test_an_epoch_has_no_repetition_and_drops_only_the_rest(size, seed):
 def test_epochs_and_seeds_differ():
     first = train_iterator(_source(50), batch_size=50, seed=0)
     second = train_iterator(_source(50), batch_size=50, seed=1)
-    assert (
-        len({tuple(order) for order in [*map(tuple, _take(first, 5)), *map(tuple, _take(second, 5))]}) == 10
-    )
+    assert len({tuple(order) for order in [*map(tuple, _take(first, 5)), *map(tuple, _take(second, 5))]}) == 10
 
 
 def test_the_dropped_examples_change():
@@ -82,9 +80,7 @@ def test_processes_share_the_single_process_batch(share, count, extra, seed):
     source, batch_size = _source(share * count + extra), share * count
     alone = train_iterator(source, batch_size=batch_size, seed=seed, threads=0)
     together = [
-        train_iterator(
-            source, batch_size=batch_size, seed=seed, process_index=i, process_count=count, threads=0
-        )
+        train_iterator(source, batch_size=batch_size, seed=seed, process_index=i, process_count=count, threads=0)
         for i in range(count)
     ]
     for _ in range(5):
@@ -112,9 +108,7 @@ def test_resume_with_another_number_of_processes():
     iterator = train_iterator(_source(40), batch_size=8, seed=1)
     _take(iterator, 7)
     state = iterator.get_state()
-    parts = [
-        train_iterator(_source(40), batch_size=8, seed=1, process_index=i, process_count=2) for i in range(2)
-    ]
+    parts = [train_iterator(_source(40), batch_size=8, seed=1, process_index=i, process_count=2) for i in range(2)]
     for part in parts:
         part.set_state(state)
     assert _take(parts[0], 1)[0] + _take(parts[1], 1)[0] == _take(iterator, 1)[0]
@@ -171,11 +165,7 @@ def test_an_error_in_the_source_reaches_the_caller():
 @given(n=st.integers(1, 40), share=st.integers(1, 6), count=st.integers(1, 4))
 def test_evaluation_counts_every_example_once(n, share, count):
     parts = [
-        list(
-            eval_batches(
-                _source(n), batch_size=share * count, process_index=i, process_count=count, threads=0
-            )
-        )
+        list(eval_batches(_source(n), batch_size=share * count, process_index=i, process_count=count, threads=0))
         for i in range(count)
     ]
     assert {len(part) for part in parts} == {-(-n // (share * count))}

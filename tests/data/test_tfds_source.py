@@ -20,9 +20,7 @@ def prepared(tmp_path, prepare_tfds, make_example):
         for split, n in (("train", 11), ("test", 4)):
             images, drawn = _arrays(n, channels, seed=n)
             drawn = drawn if labels is None else labels[:n]
-            records = [
-                make_example(*pair, f"{split}_{i}") for i, pair in enumerate(zip(images, drawn, strict=True))
-            ]
+            records = [make_example(*pair, f"{split}_{i}") for i, pair in enumerate(zip(images, drawn, strict=True))]
             examples[split] = [records[:5], records[5:]] if split == "train" else [records]
         shape = shape or (9, 7, channels)
         return prepare_tfds(tmp_path, name, file_format, examples, NAMES, shape, version)
@@ -76,9 +74,7 @@ def _damage(path, place):
 
 
 def test_missing_set_says_how_to_prepare_it(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match=r"(?s)pets/<version>.*builder\('pets', file_format='array_record'"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"(?s)pets/<version>.*builder\('pets', file_format='array_record'"):
         tfds_images("pets", str(tmp_path))
 
 
@@ -102,9 +98,7 @@ def test_tfrecord_cut_between_records(prepared, tfrecord_writer):
     folder = prepared()
     path = folder / "pets-train.tfrecord-00000-of-00002"
     tfrecord_writer(path, [b"12345"] * 3)
-    with pytest.raises(
-        ValueError, match=r"00000-of-00002: expected 5 examples, as dataset_info.json says, found 3"
-    ):
+    with pytest.raises(ValueError, match=r"00000-of-00002: expected 5 examples, as dataset_info.json says, found 3"):
         read_split(folder, "train")
 
 
@@ -143,9 +137,7 @@ def test_not_an_image(tmp_path, prepare_tfds, make_example):
 def test_images_of_several_sizes(tmp_path, prepare_tfds, make_example):
     records = [make_example(np.zeros((9, 7 + i, 3), np.uint8), 0, "a") for i in range(2)]
     folder = prepare_tfds(tmp_path, "pets", "tfrecord", {"test": [records]}, NAMES, (None, None, 3))
-    with pytest.raises(
-        ValueError, match=r"example 1: expected an image of shape \(9, 7, 3\).*found \(9, 8, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"example 1: expected an image of shape \(9, 7, 3\).*found \(9, 8, 3\)"):
         read_split(folder, "test")
 
 
@@ -176,9 +168,7 @@ def test_sets_of_another_kind(tmp_path):
 
     folder = tmp_path / "texts" / "1.0.0"
     folder.mkdir(parents=True)
-    identity = tfds.core.DatasetIdentity(
-        name="texts", version="1.0.0", data_dir=str(folder), module_name="test"
-    )
+    identity = tfds.core.DatasetIdentity(name="texts", version="1.0.0", data_dir=str(folder), module_name="test")
     features = tfds.features.FeaturesDict({"text": tfds.features.Text()})
     info = tfds.core.DatasetInfo(builder=identity, features=features)
     info.set_file_format("tfrecord")

@@ -82,7 +82,5 @@ def test_corrupt_length_is_not_reported_as_a_cut(path):
     data = bytearray(path.read_bytes())
     data[:8] = struct.pack("<Q", 2**50)
     path.write_bytes(data)
-    with pytest.raises(
-        ValueError, match=r"expected record 0 at byte 0 to begin with a length and its checksum"
-    ):
+    with pytest.raises(ValueError, match=r"expected record 0 at byte 0 to begin with a length and its checksum"):
         read_records(path)

@@ -38,9 +38,7 @@ class Clock:
 def test_a_plain_line(capsys):
     with Console(1000, total_epochs=10) as console:
         console.update(10, 0.1, VALUES)
-    expected = (
-        "epoch 0.1/10  step 10/1,000  loss 1.2346  accuracy 50.00%  lr 0.1  images/s 1,234  eta -:--:--\n"
-    )
+    expected = "epoch 0.1/10  step 10/1,000  loss 1.2346  accuracy 50.00%  lr 0.1  images/s 1,234  eta -:--:--\n"
     assert capsys.readouterr().out == expected
 
 

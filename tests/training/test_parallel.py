@@ -129,7 +129,7 @@ def free_port():
 
 
 def launch(workdir, *, processes, devices, env=None, arguments=None):
-    """Runs train.py in one or two processes, `env` in the first and `arguments` by process; status and output of each."""
+    """Runs train.py in one or two processes, `env` in the first, `arguments` by process: status and output of each."""
     config = toy.config_file(workdir.parent)
     command = [sys.executable, "train.py", "--config", config, "--workdir", workdir]
     port, running = free_port(), []
