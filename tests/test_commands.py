@@ -40,7 +40,7 @@ KILLED_WHILE_SAVING = """
 def command(name, *arguments, env=None, code=None):
     """Runs `name` with arguments; its exit status, output and errors."""
     program = ["-c", "\n".join(line[4:] for line in code.splitlines())] if code else [name]
-    settings = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    settings = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "XLA_FLAGS": toy.XLA_FLAGS.format(1)}
     done = subprocess.run(
         [sys.executable, *program, *map(str, arguments)],
         env={**os.environ, **settings, **(env or {})},
@@ -81,7 +81,7 @@ class TestTrain:
         }
         assert json.loads((folder / "config.json").read_text()) == to_dict(toy.config())
 
-    @pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGKILL", -9)])
+    @pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGKILL", -9)])
     def test_a_run_ended_by_a_signal_and_continued_by_the_same_command_ends_as_one_never_stopped(
         self, whole, config_file, tmp_path, number, status
     ):
@@ -93,11 +93,20 @@ class TestTrain:
             assert step in (10, 20)
         else:
             assert step % 10 != 0
-            assert f"Stopped by signal {int(signal.Signals[number])} after step {step} of 40; saved" in output
+            assert f"Stopped by signal 15 after step {step} of 40; saved" in output
         found, output, errors = command("train.py", *arguments)
         assert found == 0, errors
         assert f"continue after step {step}" in output
         toy.assert_same_run(tmp_path / "run", whole[0], toy.config())
+
+    def test_control_c_saves_and_gives_the_shells_status(self, config_file, tmp_path):
+        arguments = ["--config", config_file, "--workdir", tmp_path / "run"]
+        status, output, errors = command("train.py", *arguments, env={"BNN_TOY_AMBUSH": "SIGINT@17"})
+        assert status == 130, errors
+        assert "Traceback" not in errors
+        state, books = toy.stored(tmp_path / "run", toy.config())
+        assert state.step == books.iterator["next_index"] > 0
+        assert f"Stopped by signal 2 after step {state.step} of 40; saved. The same command continues." in output
 
     def test_a_run_killed_while_it_saves_is_continued_to_the_same_end(self, whole, config_file, tmp_path):
         arguments = ["--config", config_file, "--workdir", tmp_path / "run"]
@@ -223,7 +232,7 @@ def test_two_devices_evaluate_a_checkpoint_to_the_counts_of_one(tmp_path, config
     checkpoints.close()
     results = []
     for devices in (1, 2):
-        env = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+        env = {"XLA_FLAGS": toy.XLA_FLAGS.format(devices)}
         status, _, errors = command("eval.py", "--workdir", tmp_path, env=env)
         assert status == 0, errors
         results.append(json.loads((tmp_path / "eval.json").read_text())["last"])

@@ -38,17 +38,20 @@ def flip_back_ratio(first: Array, second: Array, third: Array) -> Array:
     return jnp.mean((first != second) & (second != third), dtype=jnp.float32)
 
 
-def unmoved_share(before: Array, after: Array) -> Array:
-    """Share of dead latent weights: those which a step left bit for bit as they were.
+def unmoved_share(before: Array, after: Array, rounding: float = 0.0) -> Array:
+    """Share of dead latent weights: those which a step left where they were.
 
     Args:
-      before: Latent weight before a step, or its bits as integers.
+      before: Latent weight before a step.
       after: The same after the step, same shape.
+      rounding: How far apart two equal weights may be, as a share of the largest magnitude of `before`: 0 if both
+        were computed alike.
 
     Returns:
       Float32 scalar in [0, 1].
     """
-    return jnp.mean(before == after, dtype=jnp.float32)
+    near = jnp.abs(after - before) <= rounding * jnp.max(jnp.abs(before))
+    return jnp.mean((before == after) | near, dtype=jnp.float32)
 
 
 def bit_entropy(code: Array) -> Array:

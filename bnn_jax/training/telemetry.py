@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from bnn_jax.binarizers import WeightBinarizer, measures
 from bnn_jax.binarizers.base import Progress
 from bnn_jax.inspect import Path, get, operands
 
 Record = dict[str, dict[str, Array]]
+# The step's program and telemetry's project alike, but for rounding.
+_ROUNDING = 1e-6
 
 
 class Snapshot(NamedTuple):
@@ -27,8 +29,8 @@ class Snapshot(NamedTuple):
 
     Attributes:
       code: Int8, shape of the kernel, values in {-1, +1}.
-      latent: The latent weight's bits as unsigned integers, shape of the kernel.
-      projected: The same of its projection, from which the next step goes on.
+      latent: The latent weight.
+      projected: Its projection, from which the next step goes on.
       scale_min: Smallest scale of an output channel, scalar.
       scale_max: Largest scale of an output channel, scalar.
     """
@@ -50,14 +52,8 @@ def snapshot(
         # What the next step's forward pass starts from, and its optimizer moves.
         projected = binarizer.project(parts.kernel, progress=progress)
         (code, scale), _ = binarizer.quantize(projected, *parts[1:], train=True, progress=progress)
-        moved, left = _bits(parts.kernel), _bits(projected)
-        taken["/".join(path)] = Snapshot(code.astype(jnp.int8), moved, left, jnp.min(scale), jnp.max(scale))
+        taken["/".join(path)] = Snapshot(code.astype(jnp.int8), parts.kernel, projected, jnp.min(scale), jnp.max(scale))
     return taken
-
-
-def _bits(w: Array) -> Array:
-    """Integers compare bit for bit: -0 is not 0, and a NaN is itself."""
-    return lax.bitcast_convert_type(w, jnp.dtype(f"uint{8 * w.dtype.itemsize}"))
 
 
 def measure(first: Mapping[str, Array], second: Mapping[str, Snapshot], third: Mapping[str, Snapshot]) -> Record:
@@ -72,7 +68,7 @@ def measure(first: Mapping[str, Array], second: Mapping[str, Snapshot], third: M
         name: {
             "flip_ratio": measures.flip_ratio(second[name].code, now.code),
             "flip_back_ratio": measures.flip_back_ratio(first[name], second[name].code, now.code),
-            "dead_ratio": measures.unmoved_share(second[name].projected, now.latent),
+            "dead_ratio": measures.unmoved_share(second[name].projected, now.latent, _ROUNDING),
             "code_entropy": measures.bit_entropy(now.code),
             "scale_min": now.scale_min,
             "scale_max": now.scale_max,
@@ -89,7 +85,7 @@ class Telemetry:
 
         flip_ratio       share of bits which the last step flipped
         flip_back_ratio  share of bits which the last step flipped back after the one before had flipped them
-        dead_ratio       share of latent weights which the last step's optimizer left bit for bit as they were
+        dead_ratio       share of latent weights which the last step's optimizer left where they were
         code_entropy     bit per weight, mean over filters
         scale_min, scale_max   over output channels
 

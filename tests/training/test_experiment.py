@@ -70,7 +70,7 @@ class TestAssemble:
         made = assemble(config)
         assert (made.steps_per_epoch, made.total_steps) == (5, 20)  # 160 examples: ten are left out
         assert made.learning_rates == pytest.approx([0.1, 0.08535534, 0.05, 0.01464466])
-        assert set(made.layers) == {("conv",), ("dense",)}
+        assert set(made.layers) == {("conv",)}
         assert made.model.num_classes == 10
         assert made.abstract_state().params["conv"]["kernel"].shape == (3, 3, 1, 4)
 

@@ -28,7 +28,7 @@ TRAIN = f"""
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, seconds, **about: events.append(event.rpartition("/")[2])
     )
-    experiment = assemble(toy.config())
+    experiment = assemble(toy.config(epochs=2))
     batches = train_iterator(experiment.splits.train, batch_size=16, seed=0)
     state, losses, deleted, traces, compiles = parallel.replicate(experiment.init_state()), [], [], [], []
     for step in range({STEPS}):
@@ -61,7 +61,8 @@ TRAIN = f"""
 @pytest.fixture(scope="module")
 def trained(run_python):
     """What the program above prints, by number of devices."""
-    return {n: json.loads(run_python(TRAIN, devices=n).splitlines()[-1]) for n in (1, 2, 8)}
+    flags = {n: {"XLA_FLAGS": toy.XLA_FLAGS.format(n)} for n in (1, 2, 8)}
+    return {n: json.loads(run_python(TRAIN, env=env).splitlines()[-1]) for n, env in flags.items()}
 
 
 class TestDevices:
@@ -135,7 +136,7 @@ def launch(workdir, *, processes, devices, env=None, arguments=None):
     port, running = free_port(), []
     for index in range(processes):
         several = ["--coordinator", f"localhost:{port}", "--processes", "2", "--process", str(index)]
-        flags = f"--xla_force_host_platform_device_count={devices}"
+        flags = toy.XLA_FLAGS.format(devices)
         settings = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
         running.append(
             subprocess.Popen(

@@ -24,6 +24,9 @@ from bnn_jax.training.experiment import assemble
 from bnn_jax.training.loop import Loop
 from bnn_jax.training.run_log import read_log
 
+# For processes of their own: compiles faster, and what is compared is compiled alike.
+XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count={}"
+
 CONFIG_FILE = """
 from tests.training import toy
 
@@ -33,12 +36,13 @@ def get_config():
 
 
 class Network(nn.Module):
-    """Binary convolution with a skip, batch norm, mean over space, binary dense layer, full-precision classifier."""
+    """Binary convolution with a skip, batch norm, mean over space, dense layer, full-precision classifier."""
 
     num_classes: int
     width: int
     weights: WeightBinarizer | None
     activations: ActivationBinarizer | None
+    binary_dense: bool = True
     axis_name: str | None = None
 
     def over_axis(self, name):
@@ -51,7 +55,8 @@ class Network(nn.Module):
         x = conv(x, train=train, progress=progress) + jnp.mean(x, -1, keepdims=True)
         features = {"conv": x}
         x = jnp.mean(BatchNorm(self.axis_name, name="norm")(x, train=train) ** 2, (1, 2))
-        x = BinaryDense(8, self.weights, name="dense")(x, train=train, progress=progress)
+        weights = self.weights if self.binary_dense else None
+        x = BinaryDense(8, weights, name="dense")(x, train=train, progress=progress)
         return BinaryDense(self.num_classes, name="classifier")(x), features
 
 
@@ -60,8 +65,9 @@ def network(
     width: int = 4,
     weights: WeightBinarizer | None = None,
     activations: ActivationBinarizer | None = None,
+    binary_dense: bool = True,
 ) -> Network:
-    return Network(num_classes, width, weights, activations)
+    return Network(num_classes, width, weights, activations, binary_dense)
 
 
 class Ambush(ArraySource):
@@ -86,9 +92,11 @@ def few_digits(count: int = 160, directory: str = "") -> Splits:
 
 
 def config(**changes) -> Config:
-    """Four epochs of ten steps."""
+    """Four epochs of ten steps; one binary layer, for compiling takes longest."""
     made = Config(
-        model=component(network, weights=component(siman), activations=component(siman_activations)),
+        model=component(
+            network, weights=component(siman), activations=component(siman_activations), binary_dense=False
+        ),
         data=DataConfig(source=component(few_digits), batch_size=16, eval_batch_size=120, crop_padding=1, flip=False),
         optimizer=OptimizerConfig(
             transform=component(optimizer.sgd),
