@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,6 @@ from bnn_jax import ste
 from bnn_jax.binarizers import siman
 from bnn_jax.binarizers.base import Binary, WeightBinarizer
 from bnn_jax.inspect import binary_layers, trace_layers
-from bnn_jax.models import resnet20
 from bnn_jax.training import diagnosis
 from bnn_jax.training.diagnosis import non_finite_gradients
 from bnn_jax.training.state import init_state
@@ -20,6 +20,12 @@ from tests.training import toy
 
 MODEL = toy.network(3, weights=siman())
 IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(4, 6, 6, 2)), jnp.float32)
+
+
+class Outer(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train=False, progress=0.0):
+        return MODEL.clone(name="body")(x, train=train, progress=progress)
 
 
 def first_non_finite(model, state, images, progress=0.0):
@@ -63,11 +69,12 @@ class TestFirstNonFinite:
         assert first_non_finite(MODEL, broken(state, layer, leaf), IMAGES) == layer
 
     def test_a_layer_of_a_nested_module_is_named_by_its_whole_path(self, state):
-        model = resnet20(3, width=2)
-        made = init_state(model, optax.sgd(0.1), jax.random.key(0), (8, 8, 1))
-        kernel = made.params["stage2_block1"]["conv2"]["kernel"]
-        made.params["stage2_block1"]["conv2"]["kernel"] = kernel.at[0, 0, 0, 0].set(jnp.inf)
-        assert first_non_finite(model, made, jnp.ones((2, 8, 8, 1))) == "stage2_block1/conv2"
+        model = Outer()
+        bad = broken(state, "dense", "bias").params
+        made = state.replace(
+            params={"body": bad}, batch_stats={"body": state.batch_stats}, memory={"body": state.memory}
+        )
+        assert first_non_finite(model, made, IMAGES) == "body/dense"
 
     def test_the_forward_pass_is_that_of_the_step_with_projected_weights_at_its_progress(self):
         """A projection that divides by 1 - 2 * progress: half-way through the run the first layer breaks."""
