@@ -25,7 +25,7 @@ IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(4, 6, 6, 2)), jnp.flo
 class Outer(nn.Module):
     @nn.compact
     def __call__(self, x, *, train=False, progress=0.0):
-        return MODEL.clone(name="body")(x, train=train, progress=progress)
+        return toy.Network(3, 4, siman(), None, name="body")(x, train=train, progress=progress)
 
 
 def first_non_finite(model, state, images, progress=0.0):
