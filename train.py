@@ -34,8 +34,8 @@ def main(argv: list[str]) -> None:
     if not _DRY_RUN.value and _WORKDIR.value is None:
         raise app.UsageError("--workdir is needed: a folder for checkpoints, logs and results")
     logging.set_verbosity(logging.ERROR)
-    parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     keep_freed_memory()
+    parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     try:
         session = Session(_CONFIG.value, Path(_WORKDIR.value) if _WORKDIR.value else None)
     except (ValueError, FileNotFoundError) as error:

@@ -45,6 +45,9 @@ def synthetic():
 def jax_side(model: str, batch: int):
     """Yields facts about the JAX step, then seconds for each number of steps it is sent."""
     sys.path.insert(0, str(ROOT))
+    from bnn_jax.training.host_memory import keep_freed_memory
+
+    keep_freed_memory()  # as train.py does, before anything starts JAX's backend
     import jax
 
     from benchmarks.train_step import synthetic as source
@@ -53,9 +56,6 @@ def jax_side(model: str, batch: int):
     from bnn_jax.data import train_iterator
     from bnn_jax.training import parallel
     from bnn_jax.training.experiment import assemble
-    from bnn_jax.training.host_memory import keep_freed_memory
-
-    keep_freed_memory()  # as train.py does
 
     config = load(ROOT / "configs" / "cifar10" / f"siman_{model}.py")
     config.data.source, config.data.batch_size = component(source), batch

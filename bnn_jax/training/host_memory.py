@@ -3,8 +3,6 @@
 import ctypes
 import sys
 
-import jax
-
 _ARENA_MAX, _MMAP_THRESHOLD, _TOP_PAD, _TRIM_THRESHOLD = -8, -3, -2, -1
 
 
@@ -12,13 +10,16 @@ def keep_freed_memory() -> bool:
     """Tells glibc to reuse freed buffers rather than give them back to the kernel.
 
     XLA allocates a step's buffers afresh each step. By default glibc maps large ones anew every time, and the
-    kernel clears them page by page: up to a quarter of a step's time on a CPU. Call before the first step;
-    the process then keeps the most memory it ever needed.
+    kernel clears them page by page: up to a quarter of a step's time on a CPU. The process then keeps the most
+    memory it ever needed, and some more.
+
+    Call before JAX starts its backend: a thread that has allocated before keeps an arena of its own, which
+    cannot hold large buffers.
 
     Returns:
-      Whether it took effect; false on accelerators, and where the C library is not glibc.
+      Whether it took effect; false where the C library is not glibc.
     """
-    if not sys.platform.startswith("linux") or jax.default_backend() != "cpu":
+    if not sys.platform.startswith("linux"):
         return False
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
