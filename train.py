@@ -5,6 +5,9 @@
 
 The same command again continues the run, to the same result as one never stopped. --config.FIELD VALUE
 overrides any field of the config; --dry_run shows the config, the network and the plan, and stops.
+
+A recipe of several stages (a teacher first, say) is one config and one command: stages run in order, each in a
+folder of its own inside the workdir, and those which are finished are not run again.
 """
 
 import sys
@@ -18,6 +21,7 @@ from bnn_jax.training import parallel
 from bnn_jax.training.diagnosis import NonFiniteError
 from bnn_jax.training.host_memory import keep_freed_memory
 from bnn_jax.training.session import Session
+from bnn_jax.training.stages import plan
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/digits/siman_digits.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs, results.")
@@ -37,14 +41,22 @@ def main(argv: list[str]) -> None:
     keep_freed_memory()
     parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     try:
-        session = Session(_CONFIG.value, Path(_WORKDIR.value) if _WORKDIR.value else None)
+        runs = plan(_CONFIG.value, Path(_WORKDIR.value) if _WORKDIR.value else None)
+        # All stages are checked before the first is run.
+        sessions = [Session(run.config, run.workdir, run.name) for run in runs]
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"train.py: {error}")
-    session.describe(show_config=_DRY_RUN.value)
-    try:
-        signal = 0 if _DRY_RUN.value else session.train()
-    except NonFiniteError as error:
-        sys.exit(f"train.py: {error}")
+    signal = 0
+    for session in sessions:
+        if session.name and session.finished and not _DRY_RUN.value:
+            continue
+        session.describe(show_config=_DRY_RUN.value)
+        try:
+            signal = 0 if _DRY_RUN.value else session.train()
+        except NonFiniteError as error:
+            sys.exit(f"train.py: {error}")
+        if signal:
+            break
     # The shell's convention for a program which a signal ended.
     sys.exit(128 + signal if signal else 0)
 

@@ -54,6 +54,8 @@ class _Binarizable(nn.Module):
         weights = self.weights
         names = jax.eval_shape(weights.init_params, kernel)
         learned = {name: self.param(name, lambda _, n=name: weights.init_params(kernel)[n]) for name in names}
+        if not jax.eval_shape(weights.init_memory, kernel):
+            return weights.quantize(kernel, learned, {}, train=train, progress=progress)[0]
         memory = self.variable(MEMORY, "binarizer", weights.init_memory, kernel)
         binary, moved = weights.quantize(kernel, learned, memory.value, train=train, progress=progress)
         if train and not self.is_initializing() and self.is_mutable_collection(MEMORY):

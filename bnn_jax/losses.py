@@ -2,13 +2,30 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import optax
 from jax import Array
 
+from bnn_jax import ste
 from bnn_jax.binarizers.base import Params, Progress
+from bnn_jax.regularizers import lipschitz_retention
+
+
+class Teacher(NamedTuple):
+    """A frozen network's view of the same images, in evaluation mode.
+
+    Attributes:
+      logits: (batch, classes).
+      features: Named stage outputs.
+      params: Its parameters, nested dict.
+    """
+
+    logits: Array
+    features: Mapping[str, Array]
+    params: Params
 
 
 class Outputs(NamedTuple):
@@ -20,6 +37,8 @@ class Outputs(NamedTuple):
       features: Named stage outputs of the network.
       params: Parameters of the network, nested dict.
       progress: Fraction of the training run that is over, scalar.
+      teacher: The teacher, if the experiment has one.
+      learned: What the term that is called learns itself, see `Learning`.
     """
 
     logits: Array
@@ -27,6 +46,35 @@ class Outputs(NamedTuple):
     features: Mapping[str, Array]
     params: Params
     progress: Progress
+    teacher: Teacher | None = None
+    learned: Params = MappingProxyType({})
+
+    def require_teacher(self, caller: str) -> Teacher:
+        """The teacher.
+
+        Raises:
+          ValueError: If the experiment has none.
+        """
+        if self.teacher is None:
+            raise ValueError(f"the loss {caller} needs a teacher, and this config has none: set its field `teacher`")
+        return self.teacher
+
+
+@dataclass(frozen=True)
+class Learning:
+    """A term's function which learns parameters of its own, beside the network's.
+
+    Attributes:
+      function: `Outputs -> scalar`; finds its parameters in `outputs.learned`.
+      init_params: `() -> params`, a flat dict of arrays.
+    """
+
+    function: Callable[[Outputs], Array]
+    init_params: Callable[[], Params]
+
+    def __call__(self, outputs: Outputs) -> Array:
+        """The term's value."""
+        return self.function(outputs)
 
 
 @dataclass(frozen=True)
@@ -35,7 +83,7 @@ class Term:
 
     Attributes:
       name: Under which it is reported.
-      function: `Outputs -> scalar`, a mean over the batch.
+      function: `Outputs -> scalar`, a mean over the batch; may be a `Learning`.
       weight: What it is multiplied with: a number, or a function of progress.
     """
 
@@ -48,9 +96,22 @@ class Term:
         return self.weight(progress) if callable(self.weight) else self.weight
 
 
-def total(terms: Sequence[Term], outputs: Outputs) -> tuple[Array, dict[str, Array]]:
-    """The weighted sum of the terms, and each term's own value, unweighted, by name."""
-    values = {term.name: term.function(outputs) for term in terms}
+def init_params(terms: Sequence[Term]) -> dict[str, Params]:
+    """Initial parameters of the terms which learn, by name of the term."""
+    return {term.name: dict(term.function.init_params()) for term in terms if isinstance(term.function, Learning)}
+
+
+def total(
+    terms: Sequence[Term], outputs: Outputs, learned: Mapping[str, Params] = MappingProxyType({})
+) -> tuple[Array, dict[str, Array]]:
+    """The weighted sum of the terms, and each term's own value, unweighted, by name.
+
+    Args:
+      terms: One or more.
+      outputs: What they look at.
+      learned: What each term learns, by name, as `init_params` gives it.
+    """
+    values = {term.name: term.function(outputs._replace(learned=learned.get(term.name, {}))) for term in terms}
     weighted = [term.weight_at(outputs.progress) * values[term.name] for term in terms]
     return sum(weighted[1:], jnp.asarray(weighted[0])), values
 
@@ -70,3 +131,47 @@ def cross_entropy(label_smoothing: float = 0.0) -> Callable[[Outputs], Array]:
         return jnp.mean(optax.softmax_cross_entropy(logits, targets))
 
     return term
+
+
+def lipschitz(
+    features: tuple[str, ...] = ("stage1", "stage2", "stage3"),
+    n_iter: int = 1,
+    kind: str = "difference",
+    source: str = "teacher",
+    learn_scales: bool = True,
+) -> Learning | Callable[[Outputs], Array]:
+    """Retention of the Lipschitz constant, `bnn_jax.regularizers.lipschitz_retention`.
+
+    Args:
+      features: Names of the network's features, from input to output.
+      n_iter: Power iterations.
+      kind: "difference" (as released) or "ratio".
+      source: Whose constants are to be retained. "teacher": the teacher's, features of the same names (as
+        released). "latent": the network's own, of its features before their sign (the paper's figure).
+      learn_scales: Whether to learn a factor for each of the network's features, as the release does.
+
+    Raises:
+      ValueError: For an unknown source, or fewer than two features.
+    """
+    if source not in ("teacher", "latent"):
+        raise ValueError(f"unknown source {source!r}: expected 'teacher' or 'latent'")
+    if len(features) < 2:
+        raise ValueError(f"lipschitz needs two or more features, from input to output, found {features}")
+
+    def term(outputs: Outputs) -> Array:
+        own = _named(outputs.features, features, "the network")
+        if source == "latent":
+            targets, own = own, [ste.sign(map_, gradient=ste.clip) for map_ in own]
+        else:
+            targets = _named(outputs.require_teacher("lipschitz").features, features, "the teacher")
+        scales = outputs.learned["scales"] if learn_scales else None
+        return lipschitz_retention(own, targets, n_iter=n_iter, kind=kind, scales=scales)
+
+    return Learning(term, lambda: {"scales": jnp.ones(len(features))}) if learn_scales else term
+
+
+def _named(features: Mapping[str, Array], names: Sequence[str], whose: str) -> list[Array]:
+    missing = [name for name in names if name not in features]
+    if missing:
+        raise ValueError(f"{whose} has no features {missing}: it has {sorted(features)}")
+    return [features[name] for name in names]

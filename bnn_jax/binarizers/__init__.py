@@ -2,6 +2,7 @@
 
 from bnn_jax.binarizers import measures
 from bnn_jax.binarizers.base import ActivationBinarizer, Binary, WeightBinarizer
+from bnn_jax.binarizers.irnet import ede_schedule, irnet, irnet_activations
 from bnn_jax.binarizers.siman import angle_code, half_code, median_code, siman, siman_activations
 
 __all__ = [
@@ -9,7 +10,10 @@ __all__ = [
     "Binary",
     "WeightBinarizer",
     "angle_code",
+    "ede_schedule",
     "half_code",
+    "irnet",
+    "irnet_activations",
     "measures",
     "median_code",
     "siman",

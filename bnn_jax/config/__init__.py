@@ -1,7 +1,15 @@
 """Experiments as data: typed dataclasses whose variable pieces are components."""
 
 from bnn_jax.config.component import Component, component
-from bnn_jax.config.experiment import Config, DataConfig, LossConfig, OptimizerConfig, RunConfig
+from bnn_jax.config.experiment import (
+    Config,
+    DataConfig,
+    LossConfig,
+    OptimizerConfig,
+    RunConfig,
+    StageConfig,
+    TeacherConfig,
+)
 from bnn_jax.config.overrides import check
 from bnn_jax.config.serialize import differences, flatten, from_dict, to_dict
 
@@ -12,6 +20,8 @@ __all__ = [
     "LossConfig",
     "OptimizerConfig",
     "RunConfig",
+    "StageConfig",
+    "TeacherConfig",
     "check",
     "component",
     "differences",

@@ -39,6 +39,15 @@ class LossConfig:
 
 
 @dataclass
+class TeacherConfig:
+    """A frozen network whose outputs the loss may look at."""
+
+    source: str  # name of a stage, folder of a run, or file of weights (.npz)
+    checkpoint: str = "best"  # of a run: "best" or "last"
+    model: Any = None  # component -> Flax module, given num_classes; None: the network of that stage or run
+
+
+@dataclass
 class RunConfig:
     """How a run goes about it, without a bearing on its result."""
 
@@ -60,3 +69,14 @@ class Config:
     epochs: int = 1
     seed: int = 0  # of initialization, data order and augmentation
     run: RunConfig = field(default_factory=RunConfig)
+    init_from: str = ""  # weights to start from: name of a stage, folder of a run, or file of weights; "": random ones
+    teacher: TeacherConfig | None = None
+    stages: list["StageConfig"] = field(default_factory=list)  # earlier ones, of which those needed are run first
+
+
+@dataclass
+class StageConfig:
+    """An experiment that another one builds on: it runs before, in a folder of its name inside the other's."""
+
+    name: str  # what `init_from` and `teacher.source` call it
+    config: Config

@@ -1,11 +1,12 @@
 """Configs to plain dictionaries and back, and what differs between two."""
 
 import dataclasses
+import re
 import typing
 from typing import Any
 
 from bnn_jax.config.component import Component, component, resolve
-from bnn_jax.config.experiment import Config, LossConfig
+from bnn_jax.config.experiment import Config
 
 TARGET = "()"
 
@@ -35,12 +36,14 @@ def _rebuild(plain: Any, kind: Any) -> Any:
         target = resolve(plain[TARGET])
         return component(target, **{k: _rebuild(v, None) for k, v in plain.items() if k != TARGET})
     if isinstance(plain, list):
-        inner = LossConfig if typing.get_origin(kind) is list else None
-        items = [_rebuild(item, inner) for item in plain]
-        return items if inner else tuple(items)
-    if isinstance(plain, dict) and dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        hints = typing.get_type_hints(kind)
-        return kind(**{key: _rebuild(value, hints.get(key)) for key, value in plain.items()})
+        # Fields of configs are lists of dataclasses; options of components are tuples.
+        if typing.get_origin(kind) is list:
+            return [_rebuild(item, *typing.get_args(kind)) for item in plain]
+        return tuple(_rebuild(item, None) for item in plain)
+    known: list[Any] = [one for one in (typing.get_args(kind) or (kind,)) if dataclasses.is_dataclass(one)]
+    if isinstance(plain, dict) and known:
+        hints = typing.get_type_hints(known[0])
+        return known[0](**{key: _rebuild(value, hints.get(key)) for key, value in plain.items()})
     return plain
 
 
@@ -59,7 +62,7 @@ def differences(old: Config, new: Config) -> list[str]:
     """Lines `field: old value -> new value` where two configs differ in what bears on the result."""
     a, b = flatten(to_dict(old)), flatten(to_dict(new))
     # Data may move between two sessions of a run.
-    names = [name for name in {**a, **b} if not name.startswith("run.") and not name.endswith(".directory")]
+    names = [name for name in {**a, **b} if not re.search(r"(^|\.)run\.|\.directory$", name)]
     missing = "(absent)"
     return [
         f"{name}: {a.get(name, missing)!r} -> {b.get(name, missing)!r}"

@@ -31,7 +31,7 @@ def classification(workdir: Path) -> dict[str, Any]:
     checkpoints = Checkpoints(workdir, read_only=True)
     if checkpoints.latest_step is None:
         raise ValueError(f"{workdir} holds no checkpoint yet: train.py saves one after each epoch")
-    experiment = assemble(config)
+    experiment = assemble(config, workdir)
     chosen = {"best": checkpoints.best_step, "last": checkpoints.latest_step}
     results, seen = {}, dict[int, Any]()
     for name, step in chosen.items():

@@ -100,6 +100,11 @@ class Checkpoints:
             ) from error
         return found["state"], Bookkeeping(**found["books"])
 
+    def variables(self, step: int) -> dict[str, Any]:
+        """The network's variables of a checkpoint, on the host, in whatever structure they have."""
+        state = self._checkpointer.load_checkpointables(step, {"state": None})["state"]
+        return {name: state[name] or {} for name in ("params", "batch_stats", "memory")}
+
     def close(self) -> None:
         """Waits for writes in flight and lets go of the directory."""
         self._checkpointer.close()

@@ -1,24 +1,28 @@
 """From a config to everything a run is made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import optax
 from jax import Array
 
 from bnn_jax import losses
+from bnn_jax.binarizers.base import Params
 from bnn_jax.config import Config, LossConfig
 from bnn_jax.data import DatasetInfo, Splits, augment, example_keys, normalize
 from bnn_jax.data import steps_per_epoch as count_steps
 from bnn_jax.inspect import LayerInfo, binary_layers, trace_layers
-from bnn_jax.training import latent
+from bnn_jax.training import latent, sources
 from bnn_jax.training.optimizer import build_optimizer, learning_rates
 from bnn_jax.training.parallel import check_batch_size, parallelize
-from bnn_jax.training.state import TrainState, init_state, init_variables
+from bnn_jax.training.stages import is_stage
+from bnn_jax.training.state import LOSSES, TrainState, init_state, init_variables
 from bnn_jax.training.step import AXIS, make_eval_step, make_train_step
 
 
@@ -35,6 +39,8 @@ class Experiment:
       optimizer: The optimizer.
       steps_per_epoch: Steps in each epoch; the examples which do not fill a batch are left out of it.
       learning_rates: Learning rate of each epoch.
+      learned: Initial parameters of the terms of the loss which learn, by name.
+      teacher: The teacher's network, if there is one.
       train_step: `(state, batch) -> (state, metrics)` over all devices; donates its state.
       eval_step: `(variables, batch) -> Counts` over all devices.
     """
@@ -47,6 +53,8 @@ class Experiment:
     optimizer: optax.GradientTransformation
     steps_per_epoch: int
     learning_rates: tuple[float, ...]
+    learned: Mapping[str, Params]
+    teacher: nn.Module | None
     train_step: Callable[..., Any]
     eval_step: Callable[..., Any]
 
@@ -56,17 +64,58 @@ class Experiment:
         return self.config.epochs * self.steps_per_epoch
 
     def init_state(self) -> TrainState:
-        """The state before the first step, on the host's default device; the same for the same seed."""
-        init = partial(init_state, self.model, self.optimizer, image_shape=self.splits.info.image_shape)
+        """A random state before the first step, on the host's default device; the same for the same seed."""
+        init = partial(
+            init_state,
+            self.model,
+            self.optimizer,
+            image_shape=self.splits.info.image_shape,
+            learned=self.learned,
+            teacher=self.teacher,
+        )
         return jax.jit(init)(_key(self.config.seed, 0))
+
+    def start_state(self, workdir: Path, *, rehearsal: bool = False) -> TrainState:
+        """The state training starts from: random, but for weights that the config takes from elsewhere.
+
+        Args:
+          workdir: The folder of the run, where its stages lie.
+          rehearsal: Whether random weights stand in for those of stages, which may not have been run yet.
+
+        Raises:
+          FileNotFoundError: If those weights are not there.
+          ValueError: If they do not fit; names the variables.
+        """
+        state, config = self.init_state(), self.config
+
+        def load(source: str, checkpoint: str, field: str) -> sources.Variables:
+            if rehearsal and is_stage(source, config):
+                return sources.stand_in(source, config, self.splits.info)
+            return sources.load(source, config, workdir, checkpoint=checkpoint, field=field)
+
+        if config.teacher is not None:
+            source = config.teacher.source
+            found = load(source, config.teacher.checkpoint, "teacher.source")
+            state = state.replace(teacher=sources.fit(found, state.teacher, source))
+        if config.init_from:
+            found = load(config.init_from, "last", "init_from")
+            variables = {**state.variables, "params": {k: v for k, v in state.params.items() if k != LOSSES}}
+            taken = sources.start_from(found, variables, self.layers, config.init_from)
+            params = {**state.params, **taken.pop("params")}
+            state = state.replace(params=params, opt_state=self.optimizer.init(params), **taken)
+        return state
 
     def abstract_state(self) -> TrainState:
         """Shapes and dtypes of the state."""
         return jax.eval_shape(self.init_state)
 
 
-def assemble(config: Config) -> Experiment:
+def assemble(config: Config, workdir: Path | None = None) -> Experiment:
     """Builds an experiment, refusing what cannot run before any work is done.
+
+    Args:
+      config: The config.
+      workdir: Its folder, where a teacher may lie whose network the config does not tell.
 
     Raises:
       ValueError: For options out of range; the message names the field.
@@ -82,19 +131,27 @@ def assemble(config: Config) -> Experiment:
             f"{info.name}: use a smaller one"
         )
     model: nn.Module = config.model.build(num_classes=info.num_classes)
+    component = sources.teacher_network(config, workdir)
+    teacher: nn.Module | None = component and component.build(num_classes=info.num_classes)
+    terms = [_term(loss, config.epochs) for loss in config.losses]
+    learned = losses.init_params(terms)
+    _check_losses(terms, learned, model, teacher, info)
     traced = trace_layers(model, info.image_shape)
     layers = binary_layers(traced)
-    shapes = jax.eval_shape(lambda: init_variables(model, jax.random.key(0), info.image_shape))
-    optimizer = build_optimizer(config.optimizer, shapes["params"], layers, epochs=config.epochs, steps_per_epoch=steps)
+    shapes = jax.eval_shape(
+        lambda: init_state(model, optax.identity(), jax.random.key(0), info.image_shape, learned=learned)
+    )
+    optimizer = build_optimizer(config.optimizer, shapes.params, layers, epochs=config.epochs, steps_per_epoch=steps)
     train_step = make_train_step(
         synchronized(model),
         optimizer,
-        [_term(loss, config.epochs) for loss in config.losses],
+        terms,
         layers,
         _augmentation(config, info),
         key=_key(config.seed, 1),
         epochs=config.epochs,
         steps_per_epoch=steps,
+        teacher=teacher,
     )
     eval_step = make_eval_step(model, partial(normalize, mean=info.mean, std=info.std))
     return Experiment(
@@ -106,6 +163,8 @@ def assemble(config: Config) -> Experiment:
         optimizer,
         steps,
         learning_rates(config.optimizer, config.epochs),
+        learned,
+        teacher,
         parallelize(train_step, donate=True),
         parallelize(eval_step),
     )
@@ -136,6 +195,34 @@ def _check(config: Config) -> None:
         raise ValueError(f"losses must have different names, found {names}")
     check_batch_size(config.data.batch_size, "data.batch_size")
     check_batch_size(config.data.eval_batch_size, "data.eval_batch_size")
+
+
+def _check_losses(
+    terms: Sequence[losses.Term],
+    learned: Mapping[str, Params],
+    model: nn.Module,
+    teacher: nn.Module | None,
+    info: DatasetInfo,
+) -> None:
+    """Evaluates the loss on shapes alone, where terms refuse what they cannot work with."""
+
+    def outputs_of(network: nn.Module) -> tuple[Any, dict[str, Any]]:
+        variables = init_variables(network, jax.random.key(0), info.image_shape)
+        outputs: Any = network.apply(variables, jnp.zeros((2, *info.image_shape)), train=False, progress=0.0)
+        return outputs, variables["params"]
+
+    def loss() -> Array:
+        (logits, features), params = outputs_of(model)
+        taught = None
+        if teacher is not None:
+            (logits_there, features_there), params_there = outputs_of(teacher)
+            taught = losses.Teacher(logits_there, features_there, params_there)
+        labels = jnp.zeros(2, jnp.int32)
+        return losses.total(terms, losses.Outputs(logits, labels, features, params, 0.0, taught), learned)[0]
+
+    shape = jax.eval_shape(loss).shape
+    if shape:
+        raise ValueError(f"the loss must be a scalar, its terms have shape {shape}")
 
 
 def _term(config: LossConfig, epochs: int) -> losses.Term:

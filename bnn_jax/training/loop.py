@@ -77,7 +77,7 @@ class Loop:
         self.console = console
         self.checkpoints = Checkpoints(workdir)
         if self.checkpoints.latest_step is None:
-            state, self.books = experiment.init_state(), Bookkeeping()
+            state, self.books = experiment.start_state(workdir), Bookkeeping()
         else:
             state, self.books = self.checkpoints.restore(experiment.abstract_state())
             # A run that was stopped by a non-finite step may try again.

@@ -11,6 +11,7 @@ from flax import traverse_util
 from bnn_jax.config import OptimizerConfig
 from bnn_jax.inspect import Path, get, learned_names
 from bnn_jax.training.latent import Layers
+from bnn_jax.training.state import LOSSES
 
 
 def sgd(momentum: float = 0.9, nesterov: bool = False) -> optax.GradientTransformation:
@@ -26,8 +27,8 @@ def adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> optax.Gradien
 def decay_mask(params: Any, layers: Layers, config: OptimizerConfig) -> Any:
     """Which parameters weight decay applies to.
 
-    All do, but for: binarized kernels and what their binarizers learn, unless `decay_binarized`; paths
-    matching `no_decay`; and whatever matches `force_decay` does in any case. A path is written
+    All do, but for: binarized kernels and what their binarizers learn, unless `decay_binarized`; what terms of the
+    loss learn; paths matching `no_decay`; and whatever matches `force_decay` does in any case. A path is written
     "layer/parameter" and matched anywhere (`re.search`).
 
     Args:
@@ -61,7 +62,7 @@ def decay_mask(params: Any, layers: Layers, config: OptimizerConfig) -> Any:
             return True
         if config.no_decay and re.search(config.no_decay, name):
             return False
-        return config.decay_binarized or path not in exempt
+        return path[0] != LOSSES and (config.decay_binarized or path not in exempt)
 
     return traverse_util.unflatten_dict({path: decays(path) for path in paths})
 

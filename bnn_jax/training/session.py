@@ -15,6 +15,7 @@ from bnn_jax.training.console import Console, table
 from bnn_jax.training.curves import draw_curves
 from bnn_jax.training.experiment import assemble
 from bnn_jax.training.loop import Loop, Outcome
+from bnn_jax.training.stages import references
 
 
 class Session:
@@ -23,19 +24,23 @@ class Session:
     Args:
       config: The experiment.
       workdir: Its folder; None only to describe.
+      name: Of the stage, if it is one of a recipe that has several.
 
     Raises:
-      ValueError: If the config cannot run, or the folder belongs to another one.
-      FileNotFoundError: If the data is not there.
+      ValueError: If the config cannot run, the folder belongs to another one, or weights to start from do not fit.
+      FileNotFoundError: If the data is not there, or weights are not.
     """
 
-    def __init__(self, config: Config, workdir: Path | None):
-        self.config, self.workdir = config, workdir
+    def __init__(self, config: Config, workdir: Path | None, name: str = ""):
+        self.config, self.workdir, self.name = config, workdir, name
         if workdir is not None:
             folder.verify(workdir, config)
-        self.experiment = assemble(config)
+        self.experiment = assemble(config, workdir)
         self.summary = summarize(self.experiment.model, self.experiment.splits.info.image_shape)
         self.start_step = _latest_step(workdir)
+        if references(config) and not self.start_step:
+            # Whatever is wrong with weights from elsewhere shows now, before a stage is trained for them.
+            self.experiment.start_state(workdir or Path(), rehearsal=True)
         self.console = Console(
             self.experiment.total_steps,
             self.start_step,
@@ -48,9 +53,18 @@ class Session:
         if jax.process_index():
             return
         if show_config:
-            table("Config", ("field", "value"), list(flatten(to_dict(self.config)).items()))
+            table(f"Config{self._suffix}", ("field", "value"), list(flatten(to_dict(self.config)).items()))
         self.console.print(self.summary)
-        table("Plan", ("what", "value"), self._plan())
+        table(f"Plan{self._suffix}", ("what", "value"), self._plan())
+
+    @property
+    def _suffix(self) -> str:
+        return f" of stage {self.name!r}" if self.name else ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run was at its end when the session began."""
+        return self.start_step >= self.experiment.total_steps
 
     def _plan(self) -> list[tuple[str, Any]]:
         experiment, data = self.experiment, self.config.data
@@ -72,8 +86,13 @@ class Session:
             ),
             ("learning rate", f"{rates[0]:.4g} first epoch, {max(rates):.4g} highest, {rates[-1]:.4g} last"),
             ("workdir", str(self.workdir) if self.workdir else "none"),
+            *((name, source) for name, source in self._sources() if source),
             ("start", f"continue after step {self.start_step}" if self.start_step else "from the beginning"),
         ]
+
+    def _sources(self) -> list[tuple[str, str]]:
+        teacher = self.config.teacher
+        return [("weights from", self.config.init_from), ("teacher", teacher.source if teacher else "")]
 
     def train(self) -> int:
         """Trains to the end or to a signal.
@@ -117,7 +136,7 @@ class Session:
             ("network", workdir / "summary.json"),
             ("exact evaluation", f"python eval.py --workdir {workdir}"),
         ]
-        table("Finished", ("what", "where"), rows)
+        table(f"Finished{self._suffix}", ("what", "where"), rows)
 
 
 def _latest_step(workdir: Path | None) -> int:

@@ -1,5 +1,7 @@
 """The state of training: one plain pytree."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import flax.linen as nn
@@ -8,6 +10,10 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 from jax import Array
+
+from bnn_jax.binarizers.base import Params
+
+LOSSES = "losses"
 
 
 class TrainState(struct.PyTreeNode):
@@ -19,6 +25,8 @@ class TrainState(struct.PyTreeNode):
       batch_stats: Running statistics, nested dict.
       memory: What weight binarizers remember, nested dict.
       opt_state: State of the optimizer.
+      teacher: Variables of the frozen teacher, nested dict; empty without one. Kept with the rest, so that a run can
+        go on where its teacher's own folder is gone.
       healthy: Whether every step so far was finite, bool scalar. Once false, steps change nothing.
     """
 
@@ -28,6 +36,7 @@ class TrainState(struct.PyTreeNode):
     memory: Any
     opt_state: Any
     healthy: Array
+    teacher: Any = struct.field(default_factory=dict)
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -42,7 +51,13 @@ def init_variables(model: nn.Module, key: Array, image_shape: tuple[int, ...]) -
 
 
 def init_state(
-    model: nn.Module, optimizer: optax.GradientTransformation, key: Array, image_shape: tuple[int, ...]
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    key: Array,
+    image_shape: tuple[int, ...],
+    *,
+    learned: Mapping[str, Params] = MappingProxyType({}),
+    teacher: nn.Module | None = None,
 ) -> TrainState:
     """The state before the first step.
 
@@ -51,15 +66,26 @@ def init_state(
       optimizer: The optimizer.
       key: Random key of the initialization.
       image_shape: (height, width, channels).
+      learned: Initial parameters of the terms of the loss which learn, by name; kept under `LOSSES` in `params`.
+      teacher: The teacher's network, if there is one.
+
+    Raises:
+      ValueError: If the loss learns, and the network has a module of the name `LOSSES`.
     """
     variables = init_variables(model, key, image_shape)
+    params = dict(variables["params"])
+    if learned and LOSSES in params:
+        raise ValueError(f"the network has a module {LOSSES!r}, where parameters of the loss are kept: rename it")
+    if learned:
+        params[LOSSES] = {name: dict(values) for name, values in learned.items()}
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        params=variables["params"],
+        params=params,
         batch_stats=variables["batch_stats"],
         memory=variables["memory"],
-        opt_state=optimizer.init(variables["params"]),
+        opt_state=optimizer.init(params),
         healthy=jnp.ones((), jnp.bool_),
+        teacher=init_variables(teacher, key, image_shape) if teacher else {},
     )
 
 

@@ -15,7 +15,7 @@ from jax import Array, lax
 
 from bnn_jax import losses
 from bnn_jax.training import latent
-from bnn_jax.training.state import TrainState, keep_if
+from bnn_jax.training.state import LOSSES, TrainState, keep_if
 
 AXIS = "batch"
 Batch = dict[str, Array]
@@ -51,6 +51,7 @@ def make_train_step(
     key: Array,
     epochs: int,
     steps_per_epoch: int,
+    teacher: nn.Module | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
     """The training step.
 
@@ -64,6 +65,7 @@ def make_train_step(
       key: Random key of the augmentation.
       epochs: Length of the run.
       steps_per_epoch: Steps in each epoch.
+      teacher: Network of the teacher, whose variables are in the state; it sees the same images, once a step.
 
     Returns:
       `(state, batch) -> (state, metrics)` with `batch["image"]` uint8 (n, height, width, channels) and
@@ -76,6 +78,7 @@ def make_train_step(
         first = lax.axis_index(AXIS) * batch["label"].shape[0]
         images = augment(key, state.step, first, batch["image"])
         params = latent.project(state.params, layers, progress)
+        taught = _teach(teacher, state.teacher, images)
 
         def loss_of(params: Any) -> tuple[Array, Any]:
             (logits, features), moved = model.apply(
@@ -85,8 +88,8 @@ def make_train_step(
                 progress=progress,
                 mutable=["batch_stats", "memory"],
             )
-            outputs = losses.Outputs(logits, batch["label"], features, params, progress)
-            loss, values = losses.total(terms, outputs)
+            outputs = losses.Outputs(logits, batch["label"], features, params, progress, taught)
+            loss, values = losses.total(terms, outputs, params.get(LOSSES, {}))
             extra = latent.penalty(params, state.memory, layers, progress)
             return loss + extra, (logits, {**values, "binarizers": extra}, moved)
 
@@ -103,11 +106,20 @@ def make_train_step(
         finite, finite_loss = _are_finite(grads), jnp.isfinite(loss)
         finite_state = jnp.all(_are_finite((updated, batch_stats, memory, opt_state)))
         healthy = state.healthy & finite_loss & jnp.all(finite) & finite_state
-        new = TrainState(state.step + 1, updated, batch_stats, memory, opt_state, healthy)
+        new = TrainState(state.step + 1, updated, batch_stats, memory, opt_state, healthy, state.teacher)
         kept = keep_if(healthy, new, state.replace(healthy=healthy))
         return kept, StepMetrics(loss, values, accuracy, finite, finite_loss, finite_state)
 
     return train_step
+
+
+def _teach(model: nn.Module | None, variables: dict[str, Any], images: Array) -> losses.Teacher | None:
+    """What the teacher makes of the images, in evaluation mode and without gradient."""
+    if model is None:
+        return None
+    outputs: Any = model.apply(variables, images, train=False, progress=1.0)
+    logits, features = lax.stop_gradient(outputs)
+    return losses.Teacher(logits, features, variables["params"])
 
 
 def _are_finite(tree: Any) -> Array:

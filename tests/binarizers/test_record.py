@@ -13,6 +13,7 @@ from bnn_jax import binarizers
 from bnn_jax.binarizers import Binary
 
 RECORDS = {
+    "irnet": binarizers.irnet(),
     "siman": binarizers.siman(),
     "siman median": binarizers.siman("median"),
     "siman angle": binarizers.siman("angle"),

@@ -1,0 +1,107 @@
+"""Lipschitz continuity retention (LCR-BNN, Shang et al., ECCV 2022, arXiv 2207.06540).
+
+A binary network amplifies what disturbs its input more than a full-precision one. The regularizer draws the
+spectral norm s_i of each retention matrix (`bnn_jax.regularizers.spectral`) of the binary network, built
+from features i and i + 1 of N, to the norm t_i of the full-precision network:
+
+    L = sum over i = 1 .. N - 1 of 2^-(N - i) mean over samples of (s_i - t_i)^2
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from bnn_jax.regularizers.spectral import retention_norm
+
+KINDS = ("difference", "ratio")
+
+
+def lipschitz_retention(
+    features: Sequence[Array],
+    targets: Sequence[Array],
+    *,
+    n_iter: int = 1,
+    kind: str = "difference",
+    scales: Array | None = None,
+) -> Array:
+    """How far the spectral norms between consecutive features are from those of a full-precision network.
+
+    Args:
+      features: N feature maps of the binary network, from input to output, each (batch, height, width, channels).
+      targets: As many of the full-precision network, for the same images; no gradient flows to them.
+      n_iter: Power iterations, see `power_iteration_norm`; 1 as released.
+      kind: "difference", (s - t)^2, as released; "ratio", (t / s - 1)^2, which does not grow with the width of
+        the network.
+      scales: (N,), learnable factors of the binary network's features; None for 1.
+
+    Returns:
+      Scalar, float32 or wider. Zero maps give finite values and gradients; a zero norm counts as retained in a
+      ratio, which has no value there.
+
+    Raises:
+      ValueError: For lists of different or too short length, shapes that do not fit, or an unknown kind.
+
+    Example:
+      >>> loss = cross_entropy + 6e-6 * lipschitz_retention(features, teacher_features)
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind {kind!r}: expected one of {KINDS}")
+    found, wanted = lipschitz_norms(features, targets, n_iter=n_iter, scales=scales)
+    terms = [
+        2.0 ** (i - len(found)) * jnp.mean(_distance(s, t, kind))
+        for i, (s, t) in enumerate(zip(found, wanted, strict=True))
+    ]
+    return sum(terms[1:], terms[0])
+
+
+def released_weight(alpha: float, batch_size: int) -> float:
+    """The released coefficient of the regularizer in the loss, alpha / batch_size / 10,000.
+
+    `lipschitz_retention` is a mean over the batch already. Alpha was 8 and the batch 128 on ImageNet; as the
+    norms grow with the width of a network, so must the coefficient be chosen anew.
+    """
+    return alpha / batch_size / 1e4
+
+
+def lipschitz_gaps(features: Sequence[Array], targets: Sequence[Array], *, n_iter: int = 1) -> Array:
+    """|s_i - t_i| of each pair of consecutive features, mean over samples: (N - 1,).
+
+    Args and errors as `lipschitz_retention`.
+    """
+    found, wanted = lipschitz_norms(features, targets, n_iter=n_iter)
+    return jnp.stack([jnp.mean(jnp.abs(s - t)) for s, t in zip(found, wanted, strict=True)])
+
+
+def lipschitz_norms(
+    features: Sequence[Array], targets: Sequence[Array], *, n_iter: int = 1, scales: Array | None = None
+) -> tuple[list[Array], list[Array]]:
+    """The norms (batch,) between consecutive features, and those between consecutive targets.
+
+    Args and errors as `lipschitz_retention`.
+    """
+    if len(features) != len(targets) or len(features) < 2:
+        raise ValueError(
+            "expected two or more feature maps, and as many targets, found "
+            f"{len(features)} features and {len(targets)} targets"
+        )
+    if scales is not None and scales.shape != (len(features),):
+        raise ValueError(f"scales must hold one factor per feature map, ({len(features)},), found {scales.shape}")
+    found = norms(features, n_iter=n_iter)
+    if scales is not None:
+        # Of scaled maps; cheaper than scaling them.
+        found = [jnp.abs(scales[i] * scales[i + 1]) * s for i, s in enumerate(found)]
+    return found, [lax.stop_gradient(t) for t in norms(targets, n_iter=n_iter)]
+
+
+def norms(features: Sequence[Array], *, n_iter: int = 1) -> list[Array]:
+    """The retention norm (batch,) of each pair of consecutive feature maps."""
+    return [retention_norm(a, b, n_iter) for a, b in pairwise(features)]
+
+
+def _distance(found: Array, wanted: Array, kind: str) -> Array:
+    if kind == "difference":
+        return jnp.square(found - wanted)
+    safe = jnp.where(found > 0, found, 1.0)
+    return jnp.where(found > 0, jnp.square(wanted / safe - 1.0), 0.0)

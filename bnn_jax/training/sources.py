@@ -1,0 +1,193 @@
+"""Weights from elsewhere: of a teacher, or to start from. From the folder of a run, or a file.
+
+A file of weights is NumPy's `.npz`, an array for each variable under its path: "params/stem_conv/kernel".
+"""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from bnn_jax.config import Config
+from bnn_jax.data import DatasetInfo
+from bnn_jax.inspect import get, learned_names, put
+from bnn_jax.training.checkpoint import Checkpoints
+from bnn_jax.training.latent import Layers
+from bnn_jax.training.stages import is_stage, locate
+from bnn_jax.training.state import LOSSES, init_variables
+from bnn_jax.training.workdir import read_config
+
+COLLECTIONS = ("params", "batch_stats", "memory")
+Variables = dict[str, Any]
+Keys = tuple[str, ...]
+
+
+def teacher_network(config: Config, workdir: Path | None) -> Any:
+    """The component of the teacher's network; None without a teacher.
+
+    Raises:
+      FileNotFoundError: If the teacher's source is neither a stage, nor a run, nor a file.
+      ValueError: If it is a file, and the config does not say of which network.
+    """
+    if config.teacher is None:
+        return None
+    source = config.teacher.source
+    if config.teacher.model is not None:
+        return config.teacher.model
+    if is_stage(source, config):
+        return next(stage.config.model for stage in config.stages if stage.name == source)
+    path = locate(source, config, workdir or Path())
+    _require(path, "teacher.source", config)
+    if path.is_file():
+        raise ValueError(f"teacher.source = {source!r} is a file of weights: teacher.model must say of which network")
+    return read_config(path).model
+
+
+def load(source: str, config: Config, workdir: Path, *, checkpoint: str, field: str) -> Variables:
+    """Variables of a network, `{"params": ..., "batch_stats": ..., "memory": ...}`, on the host.
+
+    Args:
+      source: Name of a stage, folder of a run, or file.
+      config: The config that names it.
+      workdir: Folder of that config.
+      checkpoint: Of a run: "best" or "last".
+      field: Of the config, for messages.
+
+    Raises:
+      FileNotFoundError: If there is nothing.
+      ValueError: If there is no checkpoint, or the file is none of weights.
+    """
+    if checkpoint not in ("best", "last"):
+        raise ValueError(f"{field}: unknown checkpoint {checkpoint!r}, expected 'best' or 'last'")
+    path = locate(source, config, workdir)
+    _require(path, field, config)
+    return _load_file(path) if path.is_file() else _load_run(path, checkpoint)
+
+
+def stand_in(source: str, config: Config, info: DatasetInfo) -> Variables:
+    """Random variables such as the stage `source` will have, to check what is to be done with them."""
+    component = next(stage.config.model for stage in config.stages if stage.name == source)
+    network = component.build(num_classes=info.num_classes)
+    return jax.jit(lambda: init_variables(network, jax.random.key(0), info.image_shape))()
+
+
+def save(path: Path, variables: Mapping[str, Any]) -> None:
+    """Writes variables as a file of weights."""
+    flat = traverse_util.flatten_dict({name: variables.get(name, {}) for name in COLLECTIONS}, sep="/")
+    arrays: Any = {name: np.asarray(value) for name, value in flat.items()}
+    np.savez(path, **arrays)
+
+
+def fit(
+    found: Mapping[str, Any], like: Mapping[str, Any], where: str, *, optional: frozenset[Keys] = frozenset()
+) -> Variables:
+    """`found`, checked to hold the variables of `like` in their shapes.
+
+    Args:
+      found: Variables as loaded.
+      like: Variables (or, without `optional`, their shapes) of the network they are for.
+      where: They come from, for messages.
+      optional: Paths which either may lack; what `found` lacks is taken from `like`.
+
+    Raises:
+      ValueError: If they do not fit; names the variables.
+    """
+    have, want = _flat(found), _flat(like)
+    lines = [f"{'/'.join(path)} is missing there" for path in want if path not in have and path not in optional]
+    lines += [f"{'/'.join(path)} has no place here" for path in have if path not in want and path not in optional]
+    lines += [
+        f"{'/'.join(path)} has shape {tuple(have[path].shape)} there, {tuple(value.shape)} here"
+        for path, value in want.items()
+        if path in have and tuple(have[path].shape) != tuple(value.shape)
+    ]
+    if lines:
+        more = f"\n  and {len(lines) - 8} more" if len(lines) > 8 else ""
+        raise ValueError(f"the weights of {where} do not fit this network:\n  " + "\n  ".join(lines[:8]) + more)
+    taken = {path: np.asarray(have.get(path, value), value.dtype) for path, value in want.items()}
+    return _nested(taken)
+
+
+def start_from(found: Mapping[str, Any], like: Variables, layers: Layers, where: str) -> Variables:
+    """Initial variables with the weights of another network, perhaps one that is binarized otherwise.
+
+    Layers, kernels, biases and statistics must be the same in name and shape. What activation binarizers learn is
+    taken where both have it; what weight binarizers learn and remember is made anew from the weights.
+
+    Args:
+      found: Variables as loaded.
+      like: Initial variables of this network.
+      layers: Its binarized layers.
+      where: They come from, for messages.
+
+    Raises:
+      ValueError: If they do not fit; names the variables.
+    """
+    want = _flat(like)
+    learned = {
+        ("params", *path, name)
+        for path, binarizer in layers.items()
+        for name in learned_names(binarizer, get(like["params"], (*path, "kernel")))
+    }
+    plain = {path: v for path, v in _flat(found).items() if path not in learned and path[0] != "memory"}
+    beside = {path for path in (*plain, *want) if (*path[:-1], "kernel") in want and path[-1] not in ("kernel", "bias")}
+    optional = learned | beside | {path for path in want if path[0] == "memory"}
+    taken = fit(_nested(plain), like, where, optional=frozenset(optional))
+    for path, binarizer in layers.items():
+        kernel = get(taken["params"], (*path, "kernel"))
+        for name, value in binarizer.init_params(kernel).items():
+            taken["params"] = put(taken["params"], (*path, name), np.asarray(value))
+        memory = binarizer.init_memory(kernel)
+        if memory:
+            taken["memory"] = put(taken["memory"], (*path, "binarizer"), jax.tree.map(np.asarray, dict(memory)))
+    return taken
+
+
+def _require(path: Path, field: str, config: Config) -> None:
+    if path.exists():
+        return
+    stages = [stage.name for stage in config.stages]
+    raise FileNotFoundError(
+        f"{field} = {str(path)!r} is neither a stage of this config ({', '.join(stages) or 'it has none'}) nor the "
+        "folder of a run nor a file of weights"
+    )
+
+
+def _flat(variables: Mapping[str, Any]) -> dict[Keys, Any]:
+    """Variables by path, without what a loss learned."""
+    flat = traverse_util.flatten_dict({name: variables.get(name, {}) for name in COLLECTIONS})
+    return {path: value for path, value in flat.items() if path[:2] != ("params", LOSSES)}
+
+
+def _nested(flat: Mapping[Keys, Any]) -> Variables:
+    return {name: {} for name in COLLECTIONS} | traverse_util.unflatten_dict(flat)
+
+
+def _load_run(path: Path, checkpoint: str) -> Variables:
+    read_config(path)  # says so, if this is no run
+    checkpoints = Checkpoints(path, read_only=True)
+    try:
+        step = checkpoints.best_step if checkpoint == "best" else None
+        step = checkpoints.latest_step if step is None else step
+        if step is None:
+            raise ValueError(f"{path} holds no checkpoint yet: train it first")
+        return checkpoints.variables(step)
+    finally:
+        checkpoints.close()
+
+
+def _load_file(path: Path) -> Variables:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            flat = {tuple(name.split("/")): arrays[name] for name in arrays.files}
+    except (ValueError, OSError, zipfile.BadZipFile, AttributeError) as error:
+        raise ValueError(f"{path} is not a file of weights (.npz): {error}") from error
+    strange = ["/".join(name) for name in flat if name[0] not in COLLECTIONS or len(name) < 2]
+    if strange or not flat:
+        raise ValueError(
+            f"{path} is not a file of weights: names begin with {', '.join(COLLECTIONS)}, found {strange[:3] or 'none'}"
+        )
+    return _nested(flat)
