@@ -38,8 +38,9 @@ train: $(venv)/.stamp-run  ## install what running needs, train CONFIG in WORKDI
 	$(py) train.py --config "$(CONFIG)" --workdir "$(WORKDIR)" $(ARGS)
 	$(py) eval.py --workdir "$(WORKDIR)"
 
+# Compiling takes most of the time, and one process compiles on one core.
 test: $(venv)/.stamp-dev  ## install with development tools, run the whole test suite
-	$(py) -m pytest $(ARGS)
+	$(py) -m pytest -n logical --maxprocesses 8 --dist worksteal $(ARGS)
 
 check: $(venv)/.stamp-dev  ## linter, formatter, type checker; changes nothing
 	$(py) -m ruff check .

@@ -46,6 +46,9 @@ def main(argv: list[str]) -> None:
         sessions = [Session(run.config, run.workdir, run.name) for run in runs]
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"train.py: {error}")
+    if not _DRY_RUN.value:
+        for session in reversed(sessions):
+            session.claim()
     signal = 0
     for session in sessions:
         if session.name and session.finished and not _DRY_RUN.value:
@@ -57,6 +60,7 @@ def main(argv: list[str]) -> None:
             sys.exit(f"train.py: {error}")
         if signal:
             break
+        parallel.barrier(f"end of {session.name}")
     # The shell's convention for a program which a signal ended.
     sys.exit(128 + signal if signal else 0)
 

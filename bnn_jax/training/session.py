@@ -94,8 +94,23 @@ class Session:
         teacher = self.config.teacher
         return [("weights from", self.config.init_from), ("teacher", teacher.source if teacher else "")]
 
+    def claim(self) -> None:
+        """Makes the folder that of this run; of a recipe, all are claimed before the first stage is run.
+
+        Raises:
+          ValueError: If the processes of the run differ in what they are about to do.
+        """
+        assert self.workdir is not None, "a session without a workdir can only describe"
+        # Also a barrier: every process has looked for a run to continue before the folder becomes one.
+        parallel.check_agreement("the config", json.dumps(to_dict(self.config), sort_keys=True))
+        parallel.check_agreement("the step to start from (is the workdir shared?)", str(self.start_step))
+        parallel.barrier(f"claim {self.name}")
+        if jax.process_index() == 0:
+            folder.claim(self.workdir, self.config)
+            folder.write_json(self.workdir / "summary.json", self.summary.to_json())
+
     def train(self) -> int:
-        """Trains to the end or to a signal.
+        """Trains to the end or to a signal, in a folder that was claimed.
 
         Returns:
           The signal that stopped the run; 0 if it ran to its end.
@@ -104,17 +119,9 @@ class Session:
           NonFiniteError: If a step is not finite.
         """
         assert self.workdir is not None, "a session without a workdir can only describe"
-        lead = jax.process_index() == 0
-        # Also a barrier: every process has looked for a run to continue before the folder becomes one.
-        parallel.check_agreement("the config", json.dumps(to_dict(self.config), sort_keys=True))
-        parallel.check_agreement("the step to start from (is the workdir shared?)", str(self.start_step))
-        parallel.barrier("claim")
-        if lead:
-            folder.claim(self.workdir, self.config)
-            folder.write_json(self.workdir / "summary.json", self.summary.to_json())
         with self.console:
             outcome = Loop(self.experiment, self.workdir, self.console).run()
-        if lead:
+        if jax.process_index() == 0:
             self._conclude(outcome)
         return outcome.signal
 

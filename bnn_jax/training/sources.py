@@ -181,9 +181,9 @@ def _load_run(path: Path, checkpoint: str) -> Variables:
 
 def _load_file(path: Path) -> Variables:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             flat = {tuple(name.split("/")): arrays[name] for name in arrays.files}
-    except (ValueError, OSError, zipfile.BadZipFile, AttributeError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         raise ValueError(f"{path} is not a file of weights (.npz): {error}") from error
     strange = ["/".join(name) for name in flat if name[0] not in COLLECTIONS or len(name) < 2]
     if strange or not flat:

@@ -83,6 +83,19 @@ class Ambush(ArraySource):
         return super().gather(indices)
 
 
+def mimic() -> losses.Learning:
+    """Squared distance from the teacher's logits, times a gain which is learned."""
+
+    def term(outputs):
+        return jnp.mean((outputs.learned["gain"] * outputs.logits - outputs.require_teacher("mimic").logits) ** 2)
+
+    return losses.Learning(term, lambda: {"gain": jnp.ones(())})
+
+
+def mimic_loss() -> LossConfig:
+    return LossConfig("mimic", component(mimic), 0.1)
+
+
 def few_digits(count: int = 160, directory: str = "") -> Splits:
     """The first training digits, and all test digits; `directory` stands for a place that may change."""
     del directory

@@ -1,0 +1,145 @@
+"""Recipes of several stages."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from bnn_jax.config import StageConfig, TeacherConfig, differences, from_dict, to_dict
+from bnn_jax.training import stages
+from bnn_jax.training.experiment import assemble
+from bnn_jax.training.state import LOSSES
+from tests.training import toy
+
+
+def recipe(**changes):
+    """A float teacher, a network that starts from it, and one that starts from that and mimics the teacher."""
+    float_ = toy.config(epochs=1, seed=5)
+    float_.model.weights = float_.model.activations = None
+    middle = toy.config(epochs=1, init_from="teacher")
+    made = toy.config(
+        epochs=2,
+        losses=[*toy.config().losses, toy.mimic_loss()],
+        teacher=TeacherConfig("teacher", "last"),
+        init_from="middle",
+        stages=[StageConfig("teacher", float_), StageConfig("middle", middle)],
+    )
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+class TestPlan:
+    def test_a_plain_config_is_one_run(self):
+        config = toy.config()
+        assert stages.plan(config, Path("w")) == [stages.Run("", config, Path("w"))]
+
+    def test_stages_run_in_order_in_folders_of_their_own(self):
+        made = recipe()
+        runs = stages.plan(made, Path("w"))
+        assert [(run.name, run.workdir) for run in runs] == [
+            ("teacher", Path("w/teacher")),
+            ("middle", Path("w/middle")),
+            ("", Path("w")),
+        ]
+        assert runs[-1].config is made
+        assert [stage.name for stage in runs[1].config.stages] == ["teacher"]
+
+    def test_stages_nothing_refers_to_are_left_out(self):
+        names = [run.name for run in stages.plan(recipe(init_from=""), None)]
+        assert names == ["teacher", ""]
+        elsewhere = recipe(init_from="", teacher=TeacherConfig("runs/other"))
+        assert [run.name for run in stages.plan(elsewhere, None)] == [""]
+
+    @pytest.mark.parametrize(
+        ("made", "message"),
+        [
+            ([StageConfig("a", toy.config()), StageConfig("a", toy.config())], "different names"),
+            ([StageConfig("a/b", toy.config())], "cannot name the folder"),
+            ([StageConfig("checkpoints", toy.config())], "cannot name the folder"),
+            ([StageConfig("a", recipe())], "has stages itself"),
+        ],
+    )
+    def test_impossible_lists_are_refused(self, made, message):
+        with pytest.raises(ValueError, match=message):
+            stages.plan(toy.config(stages=made), None)
+
+    def test_a_stage_finds_its_predecessor_beside_it(self, tmp_path):
+        middle = stages.plan(recipe(), tmp_path)[1]
+        (tmp_path / "teacher").mkdir()
+        (tmp_path / "teacher" / "config.json").write_text("{}")
+        assert stages.locate("teacher", middle.config, middle.workdir) == tmp_path / "teacher"
+        assert stages.locate("teacher", recipe(), tmp_path) == tmp_path / "teacher"
+        assert stages.locate("elsewhere/run", recipe(), tmp_path) == Path("elsewhere/run")
+
+
+class TestConfig:
+    def test_it_survives_json(self):
+        assert differences(from_dict(to_dict(recipe())), recipe()) == []
+        assert to_dict(from_dict(to_dict(recipe()))) == to_dict(recipe())
+
+    def test_how_stages_are_run_and_where_data_lies_may_change(self):
+        changed = recipe()
+        changed.stages[0].config.run.log_every = 1
+        changed.stages[0].config.data.source.directory = "/elsewhere"
+        assert differences(recipe(), changed) == []
+        changed.stages[0].config.epochs = 9
+        assert differences(recipe(), changed) == ["stages[0].config.epochs: 1 -> 9"]
+
+
+class TestCommands:
+    """`train.py` and `eval.py` in processes of their own."""
+
+    FILE = "from tests.training import test_stages\n\ndef get_config():\n    return test_stages.recipe()\n"
+
+    @pytest.fixture
+    def config_file(self, tmp_path):
+        path = tmp_path / "recipe.py"
+        path.write_text(self.FILE)
+        return path
+
+    def test_one_command_runs_all_and_again_runs_none(self, run_python, config_file, tmp_path):
+        command = ["train.py", "--config", config_file, "--workdir", tmp_path / "w"]
+        first = run_python(command)
+        for heading in ("Plan of stage 'teacher'", "Plan of stage 'middle'", "Finished"):
+            assert heading in first
+        state, _ = toy.stored(tmp_path / "w", recipe())
+        assert int(state.step) == 20
+        teacher, _ = toy.stored(tmp_path / "w" / "teacher", stages.plan(recipe(), tmp_path / "w")[0].config)
+        toy.assert_identical(state.teacher, teacher.variables)
+        again = run_python(command)
+        assert "stage 'teacher'" not in again
+        assert "continue after step 20" in again
+        for folder in ("", "teacher", "middle"):
+            assert "359" in run_python(["eval.py", "--workdir", tmp_path / "w" / folder])
+
+    def test_a_run_stopped_in_any_stage_ends_like_one_never_stopped(self, run_python, config_file, tmp_path):
+        whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+        run_python(["train.py", "--config", config_file, "--workdir", whole])
+        command = ["train.py", "--config", config_file, "--workdir", stopped]
+        # Batches are read one by one: the 5th in the teacher's run, then, of a new process, the 9th in the next two.
+        for ambush in ("SIGTERM@5", "SIGTERM@9", "SIGTERM@12"):
+            run_python(command, env={"BNN_TOY_AMBUSH": ambush}, fails=True)
+        run_python(command)
+        for run in stages.plan(recipe(), whole):
+            toy.assert_same_run(stopped / run.name, whole / run.name, run.config)
+
+    def test_what_will_not_fit_is_refused_before_the_first_stage_runs(self, run_python, config_file, tmp_path):
+        wide = "--config.model.width=6"
+        error = run_python(["train.py", "--config", config_file, wide, "--workdir", tmp_path / "w"], fails=True)
+        assert "the weights of middle do not fit this network" in error
+        assert not (tmp_path / "w").exists()
+
+
+def test_a_loss_learns_with_the_optimizer_and_is_not_decayed(tmp_path):
+    config = toy.config(epochs=1, losses=[*toy.config().losses, toy.mimic_loss()], teacher=TeacherConfig("teacher"))
+    config.stages = [StageConfig("teacher", toy.config())]
+    experiment = assemble(config)
+    state = experiment.start_state(tmp_path, rehearsal=True)
+    batch = {"image": np.zeros((1, 16, 8, 8, 1), np.uint8), "label": np.zeros((1, 16), np.int32)}
+    before = np.asarray(state.params[LOSSES]["mimic"]["gain"])
+    state, metrics = experiment.train_step(jax.device_put(state), batch)
+    after = np.asarray(state.params[LOSSES]["mimic"]["gain"])
+    assert not np.array_equal(before, after)
+    assert np.isfinite(float(metrics.terms["mimic"]))
