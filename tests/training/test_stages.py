@@ -93,37 +93,42 @@ class TestCommands:
 
     FILE = "from tests.training import test_stages\n\ndef get_config():\n    return test_stages.recipe()\n"
 
-    @pytest.fixture
-    def config_file(self, tmp_path):
-        path = tmp_path / "recipe.py"
+    @pytest.fixture(scope="class")
+    def config_file(self, tmp_path_factory):
+        path = tmp_path_factory.mktemp("recipe") / "recipe.py"
         path.write_text(self.FILE)
         return path
 
-    def test_one_command_runs_all_and_again_runs_none(self, run_python, config_file, tmp_path):
-        command = ["train.py", "--config", config_file, "--workdir", tmp_path / "w"]
-        first = run_python(command)
+    @pytest.fixture(scope="class")
+    def whole(self, run_python, config_file, tmp_path_factory):
+        """The folder of a run never stopped, and what was printed."""
+        folder = tmp_path_factory.mktemp("whole") / "run"
+        return folder, run_python(["train.py", "--config", config_file, "--workdir", folder])
+
+    def test_one_command_runs_all_and_again_runs_none(self, run_python, config_file, whole):
+        folder, printed = whole
         for heading in ("Plan of stage 'teacher'", "Plan of stage 'middle'", "Finished"):
-            assert heading in first
-        state, _ = toy.stored(tmp_path / "w", recipe())
+            assert heading in printed
+        state, _ = toy.stored(folder, recipe())
         assert int(state.step) == 20
-        teacher, _ = toy.stored(tmp_path / "w" / "teacher", stages.plan(recipe(), tmp_path / "w")[0].config)
+        teacher, _ = toy.stored(folder / "teacher", stages.plan(recipe(), folder)[0].config)
         toy.assert_identical(state.teacher, teacher.variables)
-        again = run_python(command)
+        again = run_python(["train.py", "--config", config_file, "--workdir", folder])
         assert "stage 'teacher'" not in again
         assert "continue after step 20" in again
-        for folder in ("", "teacher", "middle"):
-            assert "359" in run_python(["eval.py", "--workdir", tmp_path / "w" / folder])
 
-    def test_a_run_stopped_in_any_stage_ends_like_one_never_stopped(self, run_python, config_file, tmp_path):
-        whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-        run_python(["train.py", "--config", config_file, "--workdir", whole])
-        command = ["train.py", "--config", config_file, "--workdir", stopped]
-        # Batches are read one by one: the 5th in the teacher's run, then, of a new process, the 9th in the next two.
+    def test_every_stage_can_be_evaluated(self, run_python, whole):
+        for folder in ("", "middle"):
+            assert "359" in run_python(["eval.py", "--workdir", whole[0] / folder])
+
+    def test_a_run_stopped_in_any_stage_ends_like_one_never_stopped(self, run_python, config_file, whole, tmp_path):
+        command = ["train.py", "--config", config_file, "--workdir", tmp_path / "stopped"]
+        # Batches are counted anew in each process: the first is stopped in one stage, the next in the next two.
         for ambush in ("SIGTERM@5", "SIGTERM@9", "SIGTERM@12"):
             run_python(command, env={"BNN_TOY_AMBUSH": ambush}, fails=True)
         run_python(command)
-        for run in stages.plan(recipe(), whole):
-            toy.assert_same_run(stopped / run.name, whole / run.name, run.config)
+        for run in stages.plan(recipe(), whole[0]):
+            toy.assert_same_run(tmp_path / "stopped" / run.name, whole[0] / run.name, run.config)
 
     def test_what_will_not_fit_is_refused_before_the_first_stage_runs(self, run_python, config_file, tmp_path):
         wide = "--config.model.width=6"
