@@ -1,8 +1,9 @@
 """Evaluates the best and the last checkpoint of a run on its test set.
 
     python eval.py --workdir runs/digits
+    python eval.py --workdir runs/lcr20 --report lipschitz
 
-Prints a table and writes eval.json into the workdir.
+Prints a table and writes eval.json into the workdir; a report writes its own JSON file, and a picture.
 """
 
 import sys
@@ -10,10 +11,13 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from bnn_jax.evaluation import report
+from bnn_jax.evaluation import report, spectral
 from bnn_jax.training import parallel
 
+REPORTS = {"accuracy": report.classification, "lipschitz": spectral.lipschitz}
+
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run made by train.py.", required=True)
+_REPORT = flags.DEFINE_enum("report", "accuracy", list(REPORTS), "What to find out about it.")
 _COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of process 0, for several processes.")
 _PROCESSES = flags.DEFINE_integer("processes", 0, "Number of processes (TPU pods and clusters are detected).")
 _PROCESS = flags.DEFINE_integer("process", -1, "Index of this process.")
@@ -26,7 +30,7 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)
     parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     try:
-        report.classification(Path(_WORKDIR.value))
+        REPORTS[_REPORT.value](Path(_WORKDIR.value))
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"eval.py: {error}")
 

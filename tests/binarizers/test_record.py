@@ -196,13 +196,13 @@ class TestRecord:
         params, memory = start(binarizer, w)
         for leaf in jax.tree.leaves((dict(params), dict(memory))):
             assert isinstance(leaf, jax.Array)
+
         # What quantize remembers must not carry a gradient of its own into the next step.
-        moved = jax.grad(
-            lambda v: sum(
-                jnp.sum(leaf.astype(jnp.float32))
-                for leaf in jax.tree.leaves(dict(binarizer.quantize(v, params, memory, train=True, progress=0.0)[1]))
-            )
-        )(w)
+        def remembered(v):
+            _, moved = binarizer.quantize(v, params, memory, train=True, progress=0.0)
+            return sum((jnp.sum(leaf.astype(jnp.float32)) for leaf in jax.tree.leaves(dict(moved))), jnp.zeros(()))
+
+        moved = jax.grad(remembered)(w)
         np.testing.assert_array_equal(np.asarray(moved), 0)
 
     def test_it_is_hashable_so_that_modules_can_hold_it(self, binarizer):

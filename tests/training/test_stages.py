@@ -88,22 +88,25 @@ class TestConfig:
         assert differences(recipe(), changed) == ["stages[0].config.epochs: 1 -> 9"]
 
 
+FILE = "from tests.training import test_stages\n\ndef get_config():\n    return test_stages.recipe()\n"
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "recipe.py"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(run_python, config_file, tmp_path_factory):
+    """The folder of a run never stopped, and what was printed."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return folder, run_python(["train.py", "--config", config_file, "--workdir", folder])
+
+
 class TestCommands:
     """`train.py` and `eval.py` in processes of their own."""
-
-    FILE = "from tests.training import test_stages\n\ndef get_config():\n    return test_stages.recipe()\n"
-
-    @pytest.fixture(scope="class")
-    def config_file(self, tmp_path_factory):
-        path = tmp_path_factory.mktemp("recipe") / "recipe.py"
-        path.write_text(self.FILE)
-        return path
-
-    @pytest.fixture(scope="class")
-    def whole(self, run_python, config_file, tmp_path_factory):
-        """The folder of a run never stopped, and what was printed."""
-        folder = tmp_path_factory.mktemp("whole") / "run"
-        return folder, run_python(["train.py", "--config", config_file, "--workdir", folder])
 
     def test_one_command_runs_all_and_again_runs_none(self, run_python, config_file, whole):
         folder, printed = whole

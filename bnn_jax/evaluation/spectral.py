@@ -1,0 +1,139 @@
+"""How far a binary network's spectral norms are from its teacher's: a table, a picture and a JSON file."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+from bnn_jax.data import normalize
+from bnn_jax.evaluation.runs import Loaded, load
+from bnn_jax.regularizers import exact_norm, power_iteration_norm, retention_matrix
+from bnn_jax.training.console import table
+from bnn_jax.training.workdir import write_json
+
+ITERATIONS = (1, 2, 3, 5, 10)
+IMAGES = 500
+INK, FAINT, COLOURS = "#33373d", "#d9dce1", ("#2f6db5", "#d1603d")
+
+
+def lipschitz(workdir: Path) -> dict[str, Any]:
+    """Spectral norms of the retention matrices between a network's stages, approximated and exact.
+
+    Of the best checkpoint, over the first 500 test images; beside them the teacher's, if the run has one.
+
+    Args:
+      workdir: Folder of a run.
+
+    Returns:
+      What was written to `workdir/lipschitz.json`: for each pair of consecutive stages the mean norms of the
+      network and of the teacher, "exact" and after 1, 2, 3, 5 and 10 power iterations, the mean absolute
+      "gap" between the two exact ones, and their relative "error" after each number of iterations.
+
+    Raises:
+      FileNotFoundError: If `workdir` is not the folder of a run, or its data is not there.
+      ValueError: If there is no checkpoint, or the network has fewer than two stages.
+    """
+    run = load(workdir, "best")
+    images = normalized(run)
+    binary = _norms(run.experiment.model, run.state.variables, images)
+    teacher = None
+    if run.experiment.teacher is not None:
+        teacher = _norms(run.experiment.teacher, run.state.teacher, images)
+    pairs = []
+    for i, (name, norms) in enumerate(binary.items()):
+        theirs = None if teacher is None else list(teacher.values())[i]
+        pairs.append({"pair": name, **_describe(norms, theirs)})
+    result = {"images": len(images), "step": run.step, "pairs": pairs}
+    write_json(workdir / "lipschitz.json", result)
+    _show(result)
+    draw(result, workdir / "lipschitz.png")
+    print(f"Picture and numbers: {workdir / 'lipschitz.png'}, {workdir / 'lipschitz.json'}")
+    return result
+
+
+def normalized(run: Loaded) -> Array:
+    """The first test images as the network takes them."""
+    info, test = run.experiment.splits.info, run.experiment.splits.test
+    images = np.stack([test[i]["image"] for i in range(min(IMAGES, len(test)))])
+    return normalize(jax.numpy.asarray(images), info.mean, info.std)
+
+
+def _norms(model: Any, variables: Any, images: Array) -> dict[str, dict[str, np.ndarray]]:
+    """For each pair of consecutive stages, each way to compute its norms: (images,)."""
+
+    @jax.jit
+    def stages_of(variables: Any, images: Array) -> dict[str, Array]:
+        _, features = model.apply(variables, images, train=False, progress=1.0)
+        return {name: value for name, value in features.items() if name.startswith("stage")}
+
+    parts = [stages_of(variables, images[i : i + 100]) for i in range(0, len(images), 100)]
+    stages = {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in sorted(parts[0])}
+    if len(stages) < 2:
+        raise ValueError(f"a pair of stages is needed, and the network has the stages {sorted(stages)}")
+    names = list(stages)
+    return {f"{a} to {b}": _ways(jax.jit(retention_matrix)(stages[a], stages[b])) for a, b in pairwise(names)}
+
+
+def _ways(matrix: Array) -> dict[str, np.ndarray]:
+    approximated = {str(n): np.asarray(power_iteration_norm(matrix, n)) for n in ITERATIONS}
+    return {**approximated, "exact": np.asarray(exact_norm(matrix))}
+
+
+def _describe(norms: dict[str, np.ndarray], teacher: dict[str, np.ndarray] | None) -> dict[str, Any]:
+    exact = np.maximum(norms["exact"], np.finfo(np.float32).tiny)
+    described: dict[str, Any] = {
+        "network": {way: float(values.mean()) for way, values in norms.items()},
+        "error": {way: float((np.abs(values - norms["exact"]) / exact).mean()) for way, values in norms.items()},
+    }
+    if teacher is not None:
+        described["teacher"] = {way: float(values.mean()) for way, values in teacher.items()}
+        described["gap"] = float(np.abs(norms["exact"] - teacher["exact"]).mean())
+    return described
+
+
+def _show(result: dict[str, Any]) -> None:
+    ways = [str(n) for n in ITERATIONS]
+    columns = ("stages", "network, exact", "teacher, exact", "gap", *(f"error, n = {way}" for way in ways))
+    rows = [
+        (
+            pair["pair"],
+            f"{pair['network']['exact']:.4g}",
+            f"{pair['teacher']['exact']:.4g}" if "teacher" in pair else "-",
+            f"{pair['gap']:.4g}" if "gap" in pair else "-",
+            *(f"{pair['error'][way]:.2%}" for way in ways),
+        )
+        for pair in result["pairs"]
+    ]
+    table(f"Spectral norms of retention matrices, mean over {result['images']} test images", columns, rows)
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Draws the norms of network and teacher, and how well power iteration finds them, 1500 x 600 pixels."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    bars, errors = figure.subplots(1, 2)
+    pairs: Sequence[dict[str, Any]] = result["pairs"]
+    place = np.arange(len(pairs))
+    for i, (who, colour) in enumerate(zip(("network", "teacher"), COLOURS, strict=True)):
+        heights = [pair[who]["exact"] for pair in pairs if who in pair]
+        if heights:
+            bars.bar(place + 0.4 * i - 0.2, heights, 0.38, color=colour, label=who)
+    bars.set_xticks(place, [pair["pair"] for pair in pairs])
+    bars.set(yscale="log", title="Largest singular value, exact")
+    bars.legend(frameon=False)
+    for pair in pairs:
+        errors.plot(ITERATIONS, [100 * pair["error"][str(n)] for n in ITERATIONS], marker="o", label=pair["pair"])
+    errors.set(title="Error of power iteration, %", xlabel="iterations", yscale="symlog")
+    errors.legend(frameon=False)
+    for axes in (bars, errors):
+        axes.grid(axis="y", color=FAINT)
+        axes.tick_params(colors=INK)
+        axes.set_axisbelow(True)
+    figure.savefig(path)

@@ -1,0 +1,24 @@
+"""LCR-BNN on CIFAR-10 with ResNet-18 (reported test accuracy 91.8 %): irnet_resnet18.py and a full-precision teacher.
+
+    python train.py --config configs/cifar10/lcr_resnet18.py --workdir runs/lcr_resnet18
+
+See lcr_resnet20.py for how to give a teacher, and for the coefficient.
+"""
+
+from bnn_jax import models
+from bnn_jax.config import Config, component
+from configs.cifar10 import irnet_resnet18
+from configs.cifar10.lcr_resnet20 import retain
+
+
+def get_config() -> Config:
+    """The experiment."""
+    teacher = component(
+        models.resnet18_cifar,
+        activation="relu",
+        stem_activation="relu",
+        shortcut="conv",
+        head_norm=False,
+        conv_init="he_normal",
+    )
+    return retain(irnet_resnet18.get_config(), teacher, ("stage1", "stage2", "stage3", "stage4"))

@@ -1,0 +1,36 @@
+"""LCR-BNN on CIFAR-10 with ResNet-20: IR-Net's recipe, and the Lipschitz constant of a full-precision teacher retained.
+
+Two stages, one command: the teacher is trained first, unless one is given (a run of the same network, or a file):
+
+    python train.py --config configs/cifar10/lcr_resnet20.py --workdir runs/lcr_resnet20
+    python train.py --config configs/cifar10/lcr_resnet20.py --config.teacher.source runs/float20 --workdir runs/lcr
+
+The release covers ImageNet only. Its coefficient, alpha / batch / 10,000 with alpha = 8, makes the term about a tenth
+of a nat here at the start; --config.losses[1].weight changes it, and 0 is irnet_resnet20.py.
+"""
+
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+from bnn_jax import losses, models
+from bnn_jax.config import Config, LossConfig, StageConfig, TeacherConfig, component
+from bnn_jax.regularizers import released_weight
+from configs.cifar10 import irnet_resnet20
+
+
+def get_config() -> Config:
+    """The experiment."""
+    teacher = component(models.resnet20, activation="relu", skip="single", head_norm=False)
+    return retain(irnet_resnet20.get_config(), teacher, ("stage1", "stage2", "stage3"))
+
+
+def retain(config: Config, teacher: Any, features: tuple[str, ...]) -> Config:
+    """A config with the term between these features, and the network `teacher` trained first, for 200 epochs."""
+    # The same object for data: one place for overrides.
+    stage = replace(config, model=teacher, optimizer=deepcopy(config.optimizer), losses=[*config.losses], epochs=200)
+    retention = component(losses.lipschitz, features=features)
+    config.losses.append(LossConfig("lipschitz", retention, released_weight(alpha=8, batch_size=128)))
+    config.teacher = TeacherConfig("teacher")
+    config.stages = [StageConfig("teacher", stage)]
+    return config
