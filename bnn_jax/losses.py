@@ -9,9 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from bnn_jax import ste
 from bnn_jax.binarizers.base import Params, Progress
-from bnn_jax.regularizers import lipschitz_retention
 
 
 class Teacher(NamedTuple):
@@ -133,44 +131,17 @@ def cross_entropy(label_smoothing: float = 0.0) -> Callable[[Outputs], Array]:
     return term
 
 
-def lipschitz(
-    features: tuple[str, ...] = ("stage1", "stage2", "stage3"),
-    n_iter: int = 1,
-    kind: str = "difference",
-    source: str = "teacher",
-    learn_scales: bool = True,
-) -> Learning | Callable[[Outputs], Array]:
-    """Retention of the Lipschitz constant, `bnn_jax.regularizers.lipschitz_retention`.
+def named_features(features: Mapping[str, Array], names: Sequence[str], whose: str) -> list[Array]:
+    """The features of these names, in this order.
 
     Args:
-      features: Names of the network's features, from input to output.
-      n_iter: Power iterations.
-      kind: "difference" (as released) or "ratio".
-      source: Whose constants are to be retained. "teacher": the teacher's, features of the same names (as
-        released). "latent": the network's own, of its features before their sign (the paper's figure).
-      learn_scales: Whether to learn a factor for each of the network's features, as the release does.
+      features: Of a network.
+      names: Which.
+      whose: For messages: "the network", "the teacher".
 
     Raises:
-      ValueError: For an unknown source, or fewer than two features.
+      ValueError: If there is none of a name.
     """
-    if source not in ("teacher", "latent"):
-        raise ValueError(f"unknown source {source!r}: expected 'teacher' or 'latent'")
-    if len(features) < 2:
-        raise ValueError(f"lipschitz needs two or more features, from input to output, found {features}")
-
-    def term(outputs: Outputs) -> Array:
-        own = _named(outputs.features, features, "the network")
-        if source == "latent":
-            targets, own = own, [ste.sign(map_, gradient=ste.clip) for map_ in own]
-        else:
-            targets = _named(outputs.require_teacher("lipschitz").features, features, "the teacher")
-        scales = outputs.learned["scales"] if learn_scales else None
-        return lipschitz_retention(own, targets, n_iter=n_iter, kind=kind, scales=scales)
-
-    return Learning(term, lambda: {"scales": jnp.ones(len(features))}) if learn_scales else term
-
-
-def _named(features: Mapping[str, Array], names: Sequence[str], whose: str) -> list[Array]:
     missing = [name for name in names if name not in features]
     if missing:
         raise ValueError(f"{whose} has no features {missing}: it has {sorted(features)}")

@@ -7,12 +7,14 @@ from features i and i + 1 of N, to the norm t_i of the full-precision network:
     L = sum over i = 1 .. N - 1 of 2^-(N - i) mean over samples of (s_i - t_i)^2
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import jax.numpy as jnp
 from jax import Array, lax
 
+from bnn_jax import ste
+from bnn_jax.losses import Learning, Outputs, named_features
 from bnn_jax.regularizers.spectral import retention_norm
 
 KINDS = ("difference", "ratio")
@@ -105,3 +107,40 @@ def _distance(found: Array, wanted: Array, kind: str) -> Array:
         return jnp.square(found - wanted)
     safe = jnp.where(found > 0, found, 1.0)
     return jnp.where(found > 0, jnp.square(wanted / safe - 1.0), 0.0)
+
+
+def lipschitz_term(
+    features: tuple[str, ...] = ("stage1", "stage2", "stage3"),
+    n_iter: int = 1,
+    kind: str = "difference",
+    source: str = "teacher",
+    learn_scales: bool = True,
+) -> Learning | Callable[[Outputs], Array]:
+    """`lipschitz_retention` as a term of the loss.
+
+    Args:
+      features: Names of the network's features, from input to output.
+      n_iter: Power iterations.
+      kind: "difference" (as released) or "ratio".
+      source: Whose constants are to be retained. "teacher": the teacher's, features of the same names (as
+        released). "latent": the network's own, of its features before their sign (the paper's figure).
+      learn_scales: Whether to learn a factor for each of the network's features, as the release does.
+
+    Raises:
+      ValueError: For an unknown source, or fewer than two features.
+    """
+    if source not in ("teacher", "latent"):
+        raise ValueError(f"unknown source {source!r}: expected 'teacher' or 'latent'")
+    if len(features) < 2:
+        raise ValueError(f"lipschitz needs two or more features, from input to output, found {features}")
+
+    def term(outputs: Outputs) -> Array:
+        own = named_features(outputs.features, features, "the network")
+        if source == "latent":
+            targets, own = own, [ste.sign(map_, gradient=ste.clip) for map_ in own]
+        else:
+            targets = named_features(outputs.require_teacher("lipschitz").features, features, "the teacher")
+        scales = outputs.learned["scales"] if learn_scales else None
+        return lipschitz_retention(own, targets, n_iter=n_iter, kind=kind, scales=scales)
+
+    return Learning(term, lambda: {"scales": jnp.ones(len(features))}) if learn_scales else term

@@ -13,9 +13,9 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from bnn_jax import losses, models
+from bnn_jax import models
 from bnn_jax.config import Config, LossConfig, StageConfig, TeacherConfig, component
-from bnn_jax.regularizers import released_weight
+from bnn_jax.regularizers import lipschitz_term, released_weight
 from configs.cifar10 import irnet_resnet20
 
 
@@ -29,7 +29,7 @@ def retain(config: Config, teacher: Any, features: tuple[str, ...]) -> Config:
     """A config with the term between these features, and the network `teacher` trained first, for 200 epochs."""
     # The same object for data: one place for overrides.
     stage = replace(config, model=teacher, optimizer=deepcopy(config.optimizer), losses=[*config.losses], epochs=200)
-    retention = component(losses.lipschitz, features=features)
+    retention = component(lipschitz_term, features=features)
     config.losses.append(LossConfig("lipschitz", retention, released_weight(alpha=8, batch_size=128)))
     config.teacher = TeacherConfig("teacher")
     config.stages = [StageConfig("teacher", stage)]

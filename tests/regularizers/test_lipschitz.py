@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from bnn_jax import losses
-from bnn_jax.regularizers import lipschitz_gaps, lipschitz_retention, released_weight
+from bnn_jax.regularizers import lipschitz_gaps, lipschitz_retention, lipschitz_term, released_weight
 from bnn_jax.regularizers.lipschitz import norms
 from tests.reference.layouts import nhwc
 
@@ -132,11 +132,11 @@ class TestTerm:
         return losses.Outputs(logits, jnp.zeros(4, jnp.int32), own, {}, 0.0, taught)
 
     def test_it_is_the_regularizer_of_the_named_features(self):
-        term = losses.lipschitz(self.NAMES, learn_scales=False)
+        term = lipschitz_term(self.NAMES, learn_scales=False)
         close(term(self.outputs()), float(lipschitz_retention(maps(), maps(1))))
 
     def test_it_learns_scales_which_start_at_one(self):
-        terms = [losses.Term("lipschitz", losses.lipschitz(self.NAMES), 0.5)]
+        terms = [losses.Term("lipschitz", lipschitz_term(self.NAMES), 0.5)]
         learned = losses.init_params(terms)
         np.testing.assert_array_equal(np.asarray(learned["lipschitz"]["scales"]), np.ones(3))
         (loss, values), grads = jax.value_and_grad(lambda p: losses.total(terms, self.outputs(), p), has_aux=True)(
@@ -147,20 +147,20 @@ class TestTerm:
         assert (np.asarray(grads["lipschitz"]["scales"]) != 0).all()
 
     def test_latent_compares_signs_with_what_they_are_signs_of_and_needs_no_teacher(self):
-        term = losses.lipschitz(self.NAMES, source="latent", learn_scales=False)
+        term = lipschitz_term(self.NAMES, source="latent", learn_scales=False)
         signs = [jnp.where(m >= 0, 1.0, -1.0) for m in maps()]
         close(term(self.outputs(teacher=False)), float(lipschitz_retention(signs, maps())))
 
     def test_without_a_teacher_it_says_what_to_do(self):
         with pytest.raises(ValueError, match=r"lipschitz needs a teacher.*set its field `teacher`"):
-            losses.lipschitz(self.NAMES, learn_scales=False)(self.outputs(teacher=False))
+            lipschitz_term(self.NAMES, learn_scales=False)(self.outputs(teacher=False))
 
     def test_a_missing_feature_is_named(self):
         with pytest.raises(ValueError, match=r"the network has no features \['stage4'\]: it has"):
-            losses.lipschitz(("stage3", "stage4"), learn_scales=False)(self.outputs())
+            lipschitz_term(("stage3", "stage4"), learn_scales=False)(self.outputs())
 
     def test_unknown_options_are_refused(self):
         with pytest.raises(ValueError, match="unknown source 'student'"):
-            losses.lipschitz(source="student")
+            lipschitz_term(source="student")
         with pytest.raises(ValueError, match="two or more features"):
-            losses.lipschitz(("stage1",))
+            lipschitz_term(("stage1",))
