@@ -75,12 +75,13 @@ def _norms(model: Any, variables: Any, images: Array) -> dict[str, dict[str, np.
     if len(stages) < 2:
         raise ValueError(f"a pair of stages is needed, and the network has the stages {sorted(stages)}")
     names = list(stages)
-    return {f"{a} to {b}": _ways(jax.jit(retention_matrix)(stages[a], stages[b])) for a, b in pairwise(names)}
+    return {f"{a} to {b}": jax.device_get(_ways(stages[a], stages[b])) for a, b in pairwise(names)}
 
 
-def _ways(matrix: Array) -> dict[str, np.ndarray]:
-    approximated = {str(n): np.asarray(power_iteration_norm(matrix, n)) for n in ITERATIONS}
-    return {**approximated, "exact": np.asarray(exact_norm(matrix))}
+@jax.jit
+def _ways(a: Array, b: Array) -> dict[str, Array]:
+    matrix = retention_matrix(a, b)
+    return {**{str(n): power_iteration_norm(matrix, n) for n in ITERATIONS}, "exact": exact_norm(matrix)}
 
 
 def _describe(norms: dict[str, np.ndarray], teacher: dict[str, np.ndarray] | None) -> dict[str, Any]:
@@ -126,7 +127,9 @@ def draw(result: dict[str, Any], path: Path) -> None:
         if heights:
             bars.bar(place + 0.4 * i - 0.2, heights, 0.38, color=colour, label=who)
     bars.set_xticks(place, [pair["pair"] for pair in pairs])
-    bars.set(yscale="log", title="Largest singular value, exact")
+    if any(pair["network"]["exact"] > 0 for pair in pairs):
+        bars.set_yscale("log")
+    bars.set(title="Largest singular value, exact")
     bars.legend(frameon=False)
     for pair in pairs:
         errors.plot(ITERATIONS, [100 * pair["error"][str(n)] for n in ITERATIONS], marker="o", label=pair["pair"])
