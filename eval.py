@@ -18,6 +18,7 @@ REPORTS = {"accuracy": report.classification, "lipschitz": spectral.lipschitz}
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run made by train.py.", required=True)
 _REPORT = flags.DEFINE_enum("report", "accuracy", list(REPORTS), "What to find out about it.")
+_DATA = flags.DEFINE_string("data_directory", "", "Where the data lies now, if it was moved since training.")
 _COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of process 0, for several processes.")
 _PROCESSES = flags.DEFINE_integer("processes", 0, "Number of processes (TPU pods and clusters are detected).")
 _PROCESS = flags.DEFINE_integer("process", -1, "Index of this process.")
@@ -30,7 +31,7 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)
     parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     try:
-        REPORTS[_REPORT.value](Path(_WORKDIR.value))
+        REPORTS[_REPORT.value](Path(_WORKDIR.value), _DATA.value)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"eval.py: {error}")
 

@@ -15,7 +15,8 @@ The gradient passes straight through the code to |w~|. A scale per output channe
 
 Before each train step latent weights are centered and their magnitudes clipped between two percentiles of
 the layer, q and 100 - q, with q falling linearly to 0 over the run (`project`). The code of the last train
-step is remembered and used, frozen, in evaluation.
+step is remembered and used, frozen, in evaluation. (The release projects in evaluation passes too, which moves the
+weights that training goes on from; here evaluation changes nothing.)
 
 Without weight decay on the binarized weights nothing pulls them towards a Laplacian, whose best code would
 hold fewer ones (1/e of them) and so less entropy; the recipes exempt them accordingly.

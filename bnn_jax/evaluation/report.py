@@ -5,19 +5,20 @@ from typing import Any
 
 import jax
 
+from bnn_jax.evaluation.runs import reopen
 from bnn_jax.training import parallel
+from bnn_jax.training.accuracy import measure
 from bnn_jax.training.checkpoint import Checkpoints
 from bnn_jax.training.console import table
-from bnn_jax.training.experiment import assemble
-from bnn_jax.training.loop import measure
-from bnn_jax.training.workdir import read_config, write_json
+from bnn_jax.training.workdir import write_json
 
 
-def classification(workdir: Path) -> dict[str, Any]:
+def classification(workdir: Path, data: str = "") -> dict[str, Any]:
     """Evaluates the best and the last checkpoint of a run on the whole test set.
 
     Args:
       workdir: Folder of the run.
+      data: Where its data lies now, if it was moved.
 
     Returns:
       What was written to `workdir/eval.json`: for "best" and "last" the step, the epoch, top-1 and top-5
@@ -27,11 +28,10 @@ def classification(workdir: Path) -> dict[str, Any]:
       FileNotFoundError: If `workdir` is not the folder of a run, or its data is not there.
       ValueError: If there is no checkpoint, or it does not fit.
     """
-    config = read_config(workdir)
+    experiment = reopen(workdir, data)
     checkpoints = Checkpoints(workdir, read_only=True)
     if checkpoints.latest_step is None:
         raise ValueError(f"{workdir} holds no checkpoint yet: train.py saves one after each epoch")
-    experiment = assemble(config, workdir)
     chosen = {"best": checkpoints.best_step, "last": checkpoints.latest_step}
     results, seen = {}, dict[int, Any]()
     for name, step in chosen.items():

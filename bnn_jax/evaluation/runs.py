@@ -23,14 +23,34 @@ class Loaded(NamedTuple):
     step: int
 
 
-def load(workdir: Path, checkpoint: str) -> Loaded:
-    """The run in `workdir` at its "best" or "last" checkpoint (the last also where none was measured).
+def reopen(workdir: Path, data: str = "") -> Experiment:
+    """What was run in `workdir`.
+
+    Args:
+      workdir: Folder of a run.
+      data: Where its data lies now, if that is not where it lay in training.
 
     Raises:
       FileNotFoundError: If `workdir` is not the folder of a run, or its data is not there.
+      ValueError: If its data comes from no directory.
+    """
+    config = read_config(workdir)
+    if data:
+        if not hasattr(config.data.source, "directory"):
+            raise ValueError(f"the data of {workdir} comes from no directory: leave --data_directory out")
+        config.data.source.directory = data
+    return assemble(config, workdir)
+
+
+def load(workdir: Path, checkpoint: str, data: str = "") -> Loaded:
+    """The run in `workdir` at its "best" or "last" checkpoint (the last also where none was measured).
+
+    Args and errors as `reopen`, and:
+
+    Raises:
       ValueError: If there is no checkpoint, or it does not fit.
     """
-    experiment = assemble(read_config(workdir), workdir)
+    experiment = reopen(workdir, data)
     checkpoints = Checkpoints(workdir, read_only=True)
     try:
         best = checkpoints.best_step if checkpoint == "best" else None

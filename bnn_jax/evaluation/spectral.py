@@ -20,13 +20,14 @@ IMAGES = 500
 INK, FAINT, COLOURS = "#33373d", "#d9dce1", ("#2f6db5", "#d1603d")
 
 
-def lipschitz(workdir: Path) -> dict[str, Any]:
+def lipschitz(workdir: Path, data: str = "") -> dict[str, Any]:
     """Spectral norms of the retention matrices between a network's stages, approximated and exact.
 
     Of the best checkpoint, over the first 500 test images; beside them the teacher's, if the run has one.
 
     Args:
       workdir: Folder of a run.
+      data: Where its data lies now, if it was moved.
 
     Returns:
       What was written to `workdir/lipschitz.json`: for each pair of consecutive stages the mean norms of the
@@ -37,7 +38,7 @@ def lipschitz(workdir: Path) -> dict[str, Any]:
       FileNotFoundError: If `workdir` is not the folder of a run, or its data is not there.
       ValueError: If there is no checkpoint, or the network has fewer than two stages.
     """
-    run = load(workdir, "best")
+    run = load(workdir, "best", data)
     images = normalized(run)
     binary = _norms(run.experiment.model, run.state.variables, images)
     teacher = None

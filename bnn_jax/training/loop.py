@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bnn_jax.data import eval_batches, normalize, train_iterator
-from bnn_jax.evaluation.classification import Accuracy, evaluate
+from bnn_jax.data import normalize, train_iterator
 from bnn_jax.training import parallel
+from bnn_jax.training.accuracy import measure
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
 from bnn_jax.training.console import Console
 from bnn_jax.training.diagnosis import NonFiniteError, explain
@@ -49,17 +49,6 @@ class _Pending:
     step: int
     metrics: StepMetrics
     batch: dict[str, np.ndarray]
-
-
-def measure(experiment: Experiment, variables: Any) -> Accuracy:
-    """Accuracy of replicated variables on the test split."""
-    batches = eval_batches(
-        experiment.splits.test,
-        batch_size=experiment.config.data.eval_batch_size,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
-    return evaluate(experiment.eval_step, variables, batches, parallel.split)
 
 
 class Loop:

@@ -13,6 +13,7 @@ from jax.test_util import check_grads
 from bnn_jax.binarizers import siman, siman_activations
 from bnn_jax.binarizers.siman import angle_code, half_code, magnitudes, median_code, project
 from bnn_jax.layers import BinaryConv
+from bnn_jax.ops import convolution
 from tests.reference import siman as reference
 
 # Compiled once per shape, so that many examples are quick.
@@ -383,6 +384,17 @@ class TestLayer:
         ((2, 5, 5, 3), (3, 3), (1, 1), (1, 1), 1.0),
         ((2, 5, 5, 3), (3, 3), (2, 1), (1, 1), -1.0),
     )
+
+    def test_convolving_the_code_is_convolving_its_ones_twice_less_all_ones(self):
+        """With a code b in {0, 1}, as the paper writes it: conv(a, 2b - 1) = 2 conv(a, b) - conv(a, 1)."""
+        x = jnp.asarray(np.where(normal((2, 8, 8, 6)) >= 0, 1, -1), jnp.float32)
+        ones = half_code(jnp.asarray(np.abs(laplace((3, 3, 6, 5), 1)))).astype(jnp.float32)
+
+        def convolved(kernel):
+            return np.asarray(convolution.conv(x, kernel, (1, 1), [(1, 1), (1, 1)]))
+
+        expected = 2 * convolved(ones) - convolved(jnp.ones_like(ones))
+        np.testing.assert_array_equal(convolved(2 * ones - 1), expected)
 
     @pytest.mark.parametrize(("shape", "size", "strides", "padding", "value"), CASES)
     @pytest.mark.parametrize("rule", ["half", "median"])

@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from bnn_jax.data import normalize
-from bnn_jax.evaluation import report
+from bnn_jax.config import DataConfig, component
+from bnn_jax.data import digits, normalize
+from bnn_jax.evaluation import report, runs
 from bnn_jax.training import workdir
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
 from bnn_jax.training.experiment import assemble
@@ -109,3 +110,18 @@ def test_a_checkpoint_of_another_network_is_refused(folder):
     with pytest.raises(ValueError, match=r"checkpoint 10 in .* does not fit this network"):
         report.classification(folder)
     assert not (folder / "eval.json").exists()
+
+
+def test_data_that_was_moved_is_found_where_it_is_said_to_be(folder, monkeypatch):
+    seen = []
+    monkeypatch.setattr(runs, "assemble", lambda config, _: seen.append(config.data.source.directory) or made)
+    made = assemble(toy.config())
+    report.classification(folder, "/elsewhere")
+    report.classification(folder)
+    assert seen == ["/elsewhere", ""]
+
+
+def test_a_place_for_data_that_has_none_is_refused(tmp_path):
+    workdir.claim(tmp_path, toy.config(data=DataConfig(component(digits))))
+    with pytest.raises(ValueError, match="comes from no directory: leave --data_directory out"):
+        runs.reopen(tmp_path, "/elsewhere")

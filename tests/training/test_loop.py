@@ -12,10 +12,11 @@ import pytest
 
 from bnn_jax.data import train_iterator
 from bnn_jax.training import parallel
+from bnn_jax.training.accuracy import measure
 from bnn_jax.training.checkpoint import Checkpoints
 from bnn_jax.training.diagnosis import NonFiniteError
 from bnn_jax.training.experiment import assemble
-from bnn_jax.training.loop import Loop, measure
+from bnn_jax.training.loop import Loop
 from bnn_jax.training.signals import StopRequest
 from tests.training import toy
 

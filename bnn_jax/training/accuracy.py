@@ -6,6 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from bnn_jax.data import eval_batches
+from bnn_jax.training import parallel
+from bnn_jax.training.experiment import Experiment
+
 
 class Accuracy(NamedTuple):
     """Classification results over a split.
@@ -54,3 +58,14 @@ def evaluate(
     top5 = sum(int(c.correct_top5) for c in counts)
     loss = float(np.sum([np.float64(c.loss) for c in counts]) / examples)
     return Accuracy(correct / examples, top5 / examples, loss, examples, correct)
+
+
+def measure(experiment: Experiment, variables: Any) -> Accuracy:
+    """Accuracy of replicated variables on the test split."""
+    batches = eval_batches(
+        experiment.splits.test,
+        batch_size=experiment.config.data.eval_batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    return evaluate(experiment.eval_step, variables, batches, parallel.split)

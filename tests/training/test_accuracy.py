@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bnn_jax.data import eval_batches, from_arrays
-from bnn_jax.evaluation.classification import evaluate
 from bnn_jax.training import parallel
+from bnn_jax.training.accuracy import evaluate
 from bnn_jax.training.step import make_eval_step
 
 EXAMPLES, CLASSES = 23, 7
