@@ -6,7 +6,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import optax
 from jax import Array
 
 from bnn_jax.binarizers.base import Params, Progress
@@ -120,6 +119,8 @@ def cross_entropy(label_smoothing: float = 0.0) -> Callable[[Outputs], Array]:
     Args:
       label_smoothing: Share of the probability mass spread evenly over all classes, in [0, 1).
     """
+    # Not when this module is imported: the pure parts of the library need nothing but JAX.
+    import optax
 
     def term(outputs: Outputs) -> Array:
         logits = outputs.logits.astype(jnp.float32)
