@@ -20,7 +20,7 @@ from bnn_jax.config.file import check_command_line
 from bnn_jax.training import parallel
 from bnn_jax.training.diagnosis import NonFiniteError
 from bnn_jax.training.host_memory import keep_freed_memory
-from bnn_jax.training.session import Session
+from bnn_jax.training.session import Session, needed
 from bnn_jax.training.stages import plan
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/digits/siman_digits.py.")
@@ -43,7 +43,11 @@ def main(argv: list[str]) -> None:
     try:
         runs = plan(_CONFIG.value, Path(_WORKDIR.value) if _WORKDIR.value else None)
         # All stages are checked before the first is run.
-        sessions = [Session(run.config, run.workdir, run.name) for run in runs]
+        sessions: list[Session] = []
+        for run in runs:
+            before = sum(session.experiment.total_steps for session in sessions)
+            sessions.append(Session(run.config, run.workdir, run.name, before))
+        sessions = needed(sessions)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"train.py: {error}")
     if not _DRY_RUN.value:
@@ -51,8 +55,6 @@ def main(argv: list[str]) -> None:
             session.claim()
     signal = 0
     for session in sessions:
-        if session.name and session.finished and not _DRY_RUN.value:
-            continue
         session.describe(show_config=_DRY_RUN.value)
         try:
             signal = 0 if _DRY_RUN.value else session.train()

@@ -42,8 +42,8 @@ class LossConfig:
 class TeacherConfig:
     """A frozen network whose outputs the loss may look at."""
 
-    source: str  # name of a stage, folder of a run, or file of weights (.npz)
-    checkpoint: str = "best"  # of a run: "best" or "last"
+    source: str  # name of a stage, folder of a run, or file of weights (.npz); "": no teacher after all
+    checkpoint: str = "last"  # of a run: "last", or "best", which was chosen on the test set
     model: Any = None  # component -> Flax module, given num_classes; None: the network of that stage or run
 
 

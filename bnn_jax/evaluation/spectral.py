@@ -13,6 +13,7 @@ from bnn_jax.data import normalize
 from bnn_jax.evaluation.runs import Loaded, load
 from bnn_jax.regularizers import exact_norm, power_iteration_norm, retention_matrix
 from bnn_jax.training.console import table
+from bnn_jax.training.state import LOSSES
 from bnn_jax.training.workdir import write_json
 
 ITERATIONS = (1, 2, 3, 5, 10)
@@ -32,7 +33,9 @@ def lipschitz(workdir: Path, data: str = "") -> dict[str, Any]:
     Returns:
       What was written to `workdir/lipschitz.json`: for each pair of consecutive stages the mean norms of the
       network and of the teacher, "exact" and after 1, 2, 3, 5 and 10 power iterations, the mean absolute
-      "gap" between the two exact ones, and their relative "error" after each number of iterations.
+      "gap" between the two exact ones, and the network's relative "error" after each number of iterations.
+      Where the loss learned scales of the stages, "factor" is what they multiply the network's norm with, and
+      "scaled gap" what the loss saw.
 
     Raises:
       FileNotFoundError: If `workdir` is not the folder of a run, or its data is not there.
@@ -44,16 +47,27 @@ def lipschitz(workdir: Path, data: str = "") -> dict[str, Any]:
     teacher = None
     if run.experiment.teacher is not None:
         teacher = _norms(run.experiment.teacher, run.state.teacher, images)
+    scales = _learned_scales(run.state.params, len(binary) + 1)
     pairs = []
     for i, (name, norms) in enumerate(binary.items()):
-        theirs = None if teacher is None else list(teacher.values())[i]
-        pairs.append({"pair": name, **_describe(norms, theirs)})
+        factor = None if scales is None else float(abs(scales[i] * scales[i + 1]))
+        pairs.append({"pair": name, **_describe(norms, None if teacher is None else teacher.get(name), factor)})
     result = {"images": len(images), "step": run.step, "pairs": pairs}
+    if jax.process_index():
+        return result
     write_json(workdir / "lipschitz.json", result)
     _show(result)
     draw(result, workdir / "lipschitz.png")
     print(f"Picture and numbers: {workdir / 'lipschitz.png'}, {workdir / 'lipschitz.json'}")
     return result
+
+
+def _learned_scales(params: Any, stages: int) -> np.ndarray | None:
+    """What a term of the loss learned as scales of all stages, if one did."""
+    for learned in params.get(LOSSES, {}).values():
+        if np.shape(learned.get("scales")) == (stages,):
+            return np.asarray(learned["scales"])
+    return None
 
 
 def normalized(run: Loaded) -> Array:
@@ -85,7 +99,9 @@ def _ways(a: Array, b: Array) -> dict[str, Array]:
     return {**{str(n): power_iteration_norm(matrix, n) for n in ITERATIONS}, "exact": exact_norm(matrix)}
 
 
-def _describe(norms: dict[str, np.ndarray], teacher: dict[str, np.ndarray] | None) -> dict[str, Any]:
+def _describe(
+    norms: dict[str, np.ndarray], teacher: dict[str, np.ndarray] | None, factor: float | None = None
+) -> dict[str, Any]:
     exact = np.maximum(norms["exact"], np.finfo(np.float32).tiny)
     described: dict[str, Any] = {
         "network": {way: float(values.mean()) for way, values in norms.items()},
@@ -94,18 +110,29 @@ def _describe(norms: dict[str, np.ndarray], teacher: dict[str, np.ndarray] | Non
     if teacher is not None:
         described["teacher"] = {way: float(values.mean()) for way, values in teacher.items()}
         described["gap"] = float(np.abs(norms["exact"] - teacher["exact"]).mean())
+    if factor is not None:
+        described["factor"] = factor
+        if teacher is not None:
+            described["scaled gap"] = float(np.abs(factor * norms["exact"] - teacher["exact"]).mean())
     return described
 
 
 def _show(result: dict[str, Any]) -> None:
     ways = [str(n) for n in ITERATIONS]
-    columns = ("stages", "network, exact", "teacher, exact", "gap", *(f"error, n = {way}" for way in ways))
+    columns = (
+        "stages",
+        "network, exact",
+        "teacher, exact",
+        "gap",
+        "scaled gap",
+        *(f"error, n = {way}" for way in ways),
+    )
     rows = [
         (
             pair["pair"],
             f"{pair['network']['exact']:.4g}",
             f"{pair['teacher']['exact']:.4g}" if "teacher" in pair else "-",
-            f"{pair['gap']:.4g}" if "gap" in pair else "-",
+            *(f"{pair[gap]:.4g}" if gap in pair else "-" for gap in ("gap", "scaled gap")),
             *(f"{pair['error'][way]:.2%}" for way in ways),
         )
         for pair in result["pairs"]

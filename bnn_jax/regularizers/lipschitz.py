@@ -39,8 +39,7 @@ def lipschitz_retention(
       scales: (N,), learnable factors of the binary network's features; None for 1.
 
     Returns:
-      Scalar, float32 or wider. Zero maps give finite values and gradients; a zero norm counts as retained in a
-      ratio, which has no value there.
+      Scalar, float32 or wider. Zero maps give finite values and gradients; ratios are cut off at 1,000.
 
     Raises:
       ValueError: For lists of different or too short length, shapes that do not fit, or an unknown kind.
@@ -105,8 +104,10 @@ def norms(features: Sequence[Array], *, n_iter: int = 1) -> list[Array]:
 def _distance(found: Array, wanted: Array, kind: str) -> Array:
     if kind == "difference":
         return jnp.square(found - wanted)
-    safe = jnp.where(found > 0, found, 1.0)
-    return jnp.where(found > 0, jnp.square(wanted / safe - 1.0), 0.0)
+    # A map that is almost dead counts as one a thousand times too small: its true ratio may have no finite gradient.
+    bounded = jnp.maximum(found, 1e-3 * wanted)
+    safe = jnp.where(bounded > 0, bounded, 1.0)
+    return jnp.where(bounded > 0, jnp.square(wanted / safe - 1.0), 0.0)
 
 
 def lipschitz_term(

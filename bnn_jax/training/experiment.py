@@ -90,10 +90,10 @@ class Experiment:
 
         def load(source: str, checkpoint: str, field: str) -> sources.Variables:
             if rehearsal and is_stage(source, config):
-                return sources.stand_in(source, config, self.splits.info)
+                return sources.stand_in(source, config)
             return sources.load(source, config, workdir, checkpoint=checkpoint, field=field)
 
-        if config.teacher is not None:
+        if config.teacher is not None and self.teacher is not None:
             source = config.teacher.source
             found = load(source, config.teacher.checkpoint, "teacher.source")
             state = state.replace(teacher=sources.fit(found, state.teacher, source))

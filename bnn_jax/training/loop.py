@@ -30,7 +30,7 @@ class Outcome:
     Attributes:
       step: Finished steps.
       total_steps: Steps of the whole run.
-      signal: The signal that stopped it; 0 if it ran to its end.
+      signal: The signal it was sent; 0 if none. One that came while the last epoch was concluded stopped nothing.
       best_accuracy: Best test accuracy, in [0, 1]; -1 if there was no evaluation.
       best_epoch: The epoch it was reached in, from 1.
     """
@@ -40,6 +40,11 @@ class Outcome:
     signal: int
     best_accuracy: float
     best_epoch: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is at its end."""
+        return self.step >= self.total_steps
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,12 @@ class Loop:
       experiment: What to run.
       workdir: Where checkpoints and logs go.
       console: Where progress is shown.
+      steps_before: Steps of the stages before this run. Several hosts agree on where to stop by a count of steps,
+        which must not begin anew while the processes live.
     """
 
-    def __init__(self, experiment: Experiment, workdir: Path, console: Console):
-        self.experiment = experiment
+    def __init__(self, experiment: Experiment, workdir: Path, console: Console, steps_before: int = 0):
+        self.experiment, self.steps_before = experiment, steps_before
         self.config = experiment.config
         self.console = console
         self.checkpoints = Checkpoints(workdir)
@@ -110,7 +117,7 @@ class Loop:
                 self._observe()
                 epoch_ends = self.step % per_epoch == 0
                 # Asked for once: a signal that comes later than this is for the next step.
-                stopping = stop.requested(self.step)
+                stopping = stop.requested(self.steps_before + self.step)
                 if stopping or epoch_ends:
                     self._settle(pending)
                     pending = None
@@ -122,8 +129,7 @@ class Loop:
         return Outcome(
             self.step,
             self.experiment.total_steps,
-            # A signal that came while the last epoch was concluded stopped nothing.
-            stop.signal if self.step < self.experiment.total_steps else 0,
+            stop.signal,
             self.books.best_accuracy,
             self.books.best_epoch,
         )

@@ -15,6 +15,7 @@ from bnn_jax.training.console import Console, table
 from bnn_jax.training.curves import draw_curves
 from bnn_jax.training.experiment import assemble
 from bnn_jax.training.loop import Loop, Outcome
+from bnn_jax.training.sources import with_teacher_network
 from bnn_jax.training.stages import references
 
 
@@ -25,14 +26,16 @@ class Session:
       config: The experiment.
       workdir: Its folder; None only to describe.
       name: Of the stage, if it is one of a recipe that has several.
+      steps_before: Steps of the stages before it.
 
     Raises:
       ValueError: If the config cannot run, the folder belongs to another one, or weights to start from do not fit.
       FileNotFoundError: If the data is not there, or weights are not.
     """
 
-    def __init__(self, config: Config, workdir: Path | None, name: str = ""):
-        self.config, self.workdir, self.name = config, workdir, name
+    def __init__(self, config: Config, workdir: Path | None, name: str = "", steps_before: int = 0):
+        self.workdir, self.name, self.steps_before = workdir, name, steps_before
+        self.config = config = with_teacher_network(config, workdir)
         if workdir is not None:
             folder.verify(workdir, config)
         self.experiment = assemble(config, workdir)
@@ -94,6 +97,11 @@ class Session:
         teacher = self.config.teacher
         return [("weights from", self.config.init_from), ("teacher", teacher.source if teacher else "")]
 
+    @property
+    def begun(self) -> bool:
+        """Whether the run had taken a step when the session began."""
+        return self.start_step > 0
+
     def claim(self) -> None:
         """Makes the folder that of this run; of a recipe, all are claimed before the first stage is run.
 
@@ -113,22 +121,23 @@ class Session:
         """Trains to the end or to a signal, in a folder that was claimed.
 
         Returns:
-          The signal that stopped the run; 0 if it ran to its end.
+          The signal that stopped the run; 0 if it ran to its end. Of a stage also one that came too late to stop
+          it: what comes after must not begin.
 
         Raises:
           NonFiniteError: If a step is not finite.
         """
         assert self.workdir is not None, "a session without a workdir can only describe"
         with self.console:
-            outcome = Loop(self.experiment, self.workdir, self.console).run()
+            outcome = Loop(self.experiment, self.workdir, self.console, self.steps_before).run()
         if jax.process_index() == 0:
             self._conclude(outcome)
-        return outcome.signal
+        return 0 if outcome.finished and not self.name else outcome.signal
 
     def _conclude(self, outcome: Outcome) -> None:
         workdir = self.workdir
         assert workdir is not None
-        if outcome.signal:
+        if not outcome.finished:
             self.console.print(
                 f"Stopped by signal {outcome.signal} after step {outcome.step} of {outcome.total_steps}; saved. "
                 "The same command continues."
@@ -153,3 +162,15 @@ def _latest_step(workdir: Path | None) -> int:
     step = checkpoints.latest_step or 0
     checkpoints.close()
     return step
+
+
+def needed(sessions: list[Session]) -> list[Session]:
+    """Of a recipe's stages those which are still to be run, and the last, which shows what there is.
+
+    A stage is done when it is at its end, or when all that build on it have begun: a run keeps what it took.
+    """
+    kept = sessions[-1:]
+    for session in reversed(sessions[:-1]):
+        if not session.finished and any(session.name in references(later.config) and not later.begun for later in kept):
+            kept.insert(0, session)
+    return kept

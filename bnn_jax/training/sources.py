@@ -5,6 +5,7 @@ A file of weights is NumPy's `.npz`, an array for each variable under its path: 
 
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ import numpy as np
 from flax import traverse_util
 
 from bnn_jax.config import Config
-from bnn_jax.data import DatasetInfo
 from bnn_jax.inspect import get, learned_names, put
 from bnn_jax.training.checkpoint import Checkpoints
 from bnn_jax.training.latent import Layers
-from bnn_jax.training.stages import is_stage, locate
+from bnn_jax.training.stages import is_stage, locate, teacher_source
 from bnn_jax.training.state import LOSSES, init_variables
-from bnn_jax.training.workdir import read_config
+from bnn_jax.training.workdir import CONFIG, read_config
 
+CHECKPOINTS = ("best", "last")
 COLLECTIONS = ("params", "batch_stats", "memory")
 Variables = dict[str, Any]
 Keys = tuple[str, ...]
@@ -29,22 +30,41 @@ Keys = tuple[str, ...]
 def teacher_network(config: Config, workdir: Path | None) -> Any:
     """The component of the teacher's network; None without a teacher.
 
+    A run which has begun knows it from its own folder, whatever became of the teacher's.
+
     Raises:
       FileNotFoundError: If the teacher's source is neither a stage, nor a run, nor a file.
       ValueError: If it is a file, and the config does not say of which network.
     """
-    if config.teacher is None:
+    source = teacher_source(config)
+    if config.teacher is None or not source:
         return None
-    source = config.teacher.source
+    if config.teacher.checkpoint not in CHECKPOINTS:
+        raise ValueError(f"teacher.checkpoint: expected one of {CHECKPOINTS}, found {config.teacher.checkpoint!r}")
     if config.teacher.model is not None:
         return config.teacher.model
     if is_stage(source, config):
         return next(stage.config.model for stage in config.stages if stage.name == source)
+    if workdir is not None and (workdir / CONFIG).is_file():
+        stored = read_config(workdir).teacher
+        if stored is not None and stored.source == source and stored.model is not None:
+            return stored.model
     path = locate(source, config, workdir or Path())
     _require(path, "teacher.source", config)
     if path.is_file():
         raise ValueError(f"teacher.source = {source!r} is a file of weights: teacher.model must say of which network")
     return read_config(path).model
+
+
+def with_teacher_network(config: Config, workdir: Path | None) -> Config:
+    """The config, saying itself which network its teacher is: what is stored then needs no other folder.
+
+    Raises as `teacher_network`.
+    """
+    network = teacher_network(config, workdir)
+    if config.teacher is None or network is None:
+        return config
+    return replace(config, teacher=replace(config.teacher, model=network))
 
 
 def load(source: str, config: Config, workdir: Path, *, checkpoint: str, field: str) -> Variables:
@@ -54,24 +74,23 @@ def load(source: str, config: Config, workdir: Path, *, checkpoint: str, field: 
       source: Name of a stage, folder of a run, or file.
       config: The config that names it.
       workdir: Folder of that config.
-      checkpoint: Of a run: "best" or "last".
+      checkpoint: Of a run: "best" (where none was measured, the last) or "last".
       field: Of the config, for messages.
 
     Raises:
       FileNotFoundError: If there is nothing.
       ValueError: If there is no checkpoint, or the file is none of weights.
     """
-    if checkpoint not in ("best", "last"):
-        raise ValueError(f"{field}: unknown checkpoint {checkpoint!r}, expected 'best' or 'last'")
     path = locate(source, config, workdir)
     _require(path, field, config)
     return _load_file(path) if path.is_file() else _load_run(path, checkpoint)
 
 
-def stand_in(source: str, config: Config, info: DatasetInfo) -> Variables:
+def stand_in(source: str, config: Config) -> Variables:
     """Random variables such as the stage `source` will have, to check what is to be done with them."""
-    component = next(stage.config.model for stage in config.stages if stage.name == source)
-    network = component.build(num_classes=info.num_classes)
+    stage = next(stage.config for stage in config.stages if stage.name == source)
+    info = stage.data.source.build().info
+    network = stage.model.build(num_classes=info.num_classes)
     return jax.jit(lambda: init_variables(network, jax.random.key(0), info.image_shape))()
 
 
@@ -183,7 +202,7 @@ def _load_file(path: Path) -> Variables:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             flat = {tuple(name.split("/")): arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a file of weights (.npz): {error}") from error
     strange = ["/".join(name) for name in flat if name[0] not in COLLECTIONS or len(name) < 2]
     if strange or not flat:

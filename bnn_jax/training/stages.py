@@ -6,6 +6,8 @@ from pathlib import Path
 from bnn_jax.config import Config, StageConfig
 from bnn_jax.training.workdir import CONFIG
 
+RESERVED = ("checkpoints", "tensorboard")  # folders of a run
+
 
 @dataclass(frozen=True)
 class Run:
@@ -35,7 +37,7 @@ def plan(config: Config, workdir: Path | None) -> list[Run]:
     if len(set(names)) < len(names):
         raise ValueError(f"stages must have different names, found {names}")
     for stage in stages:
-        if not stage.name.isidentifier() or stage.name == "checkpoints":
+        if not stage.name.isidentifier() or stage.name in RESERVED:
             raise ValueError(f"stage {stage.name!r} cannot name the folder of a run: use letters, digits and _")
         if stage.config.stages:
             raise ValueError(f"stage {stage.name!r} has stages itself: list them all in the config they lead to")
@@ -50,7 +52,12 @@ def plan(config: Config, workdir: Path | None) -> list[Run]:
 
 def references(config: Config) -> list[str]:
     """What a config takes weights from: names of stages, folders of runs, files."""
-    return [source for source in (config.init_from, config.teacher.source if config.teacher else "") if source]
+    return [source for source in (config.init_from, teacher_source(config)) if source]
+
+
+def teacher_source(config: Config) -> str:
+    """Where the teacher's weights come from; "" without a teacher."""
+    return config.teacher.source if config.teacher else ""
 
 
 def is_stage(source: str, config: Config) -> bool:

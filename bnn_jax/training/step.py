@@ -88,7 +88,8 @@ def make_train_step(
                 progress=progress,
                 mutable=["batch_stats", "memory"],
             )
-            outputs = losses.Outputs(logits, batch["label"], features, params, progress, taught)
+            own = {name: value for name, value in params.items() if name != LOSSES}
+            outputs = losses.Outputs(logits, batch["label"], features, own, progress, taught)
             loss, values = losses.total(terms, outputs, params.get(LOSSES, {}))
             extra = latent.penalty(params, state.memory, layers, progress)
             return loss + extra, (logits, {**values, "binarizers": extra}, moved)

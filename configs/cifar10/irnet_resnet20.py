@@ -1,8 +1,6 @@
 """IR-Net on CIFAR-10 with ResNet-20, the released recipe: 400 epochs, reported test accuracy 86.5 % (best epoch).
 
-About 5 hours on two cores.
-
-    python train.py --config configs/cifar10/irnet_resnet20.py --workdir runs/irnet_resnet20
+python train.py --config configs/cifar10/irnet_resnet20.py --workdir runs/irnet_resnet20
 """
 
 from bnn_jax import losses, models

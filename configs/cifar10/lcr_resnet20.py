@@ -5,8 +5,8 @@ Two stages, one command: the teacher is trained first, unless one is given (a ru
     python train.py --config configs/cifar10/lcr_resnet20.py --workdir runs/lcr_resnet20
     python train.py --config configs/cifar10/lcr_resnet20.py --config.teacher.source runs/float20 --workdir runs/lcr
 
-The release covers ImageNet only. Its coefficient, alpha / batch / 10,000 with alpha = 8, makes the term about a tenth
-of a nat here at the start; --config.losses[1].weight changes it, and 0 is irnet_resnet20.py.
+The release covers ImageNet only; its coefficient is alpha / batch / 10,000 with alpha = 8. --config.losses[1].weight
+changes it. With 0 the network learns as by irnet_resnet20.py, beside a teacher that is of no use to it.
 """
 
 from copy import deepcopy
@@ -27,10 +27,10 @@ def get_config() -> Config:
 
 def retain(config: Config, teacher: Any, features: tuple[str, ...]) -> Config:
     """A config with the term between these features, and the network `teacher` trained first, for 200 epochs."""
-    # The same object for data: one place for overrides.
-    stage = replace(config, model=teacher, optimizer=deepcopy(config.optimizer), losses=[*config.losses], epochs=200)
+    stage = replace(deepcopy(config), model=teacher, epochs=200)
+    stage.data.source = config.data.source  # the same object: one place to say where the data lies
     retention = component(lipschitz_term, features=features)
     config.losses.append(LossConfig("lipschitz", retention, released_weight(alpha=8, batch_size=128)))
-    config.teacher = TeacherConfig("teacher")
+    config.teacher = TeacherConfig("teacher", model=teacher)
     config.stages = [StageConfig("teacher", stage)]
     return config

@@ -7,12 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bnn_jax.config import StageConfig, TeacherConfig, component
+from bnn_jax.config import LossConfig, StageConfig, TeacherConfig, component
 from bnn_jax.data import normalize
 from bnn_jax.evaluation import spectral
+from bnn_jax.regularizers import lipschitz_term
 from bnn_jax.training import workdir
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
 from bnn_jax.training.experiment import assemble
+from bnn_jax.training.state import LOSSES
 from tests.training import toy
 
 
@@ -35,10 +37,13 @@ def staged(num_classes: int, stages: int = 3) -> Staged:
     return Staged(num_classes, stages)
 
 
-def saved(folder, config):
+def saved(folder, config, scales=None):
     """A run with one checkpoint of random weights; its state."""
     workdir.claim(folder, config)
     state = assemble(config).start_state(folder, rehearsal=True)
+    if scales is not None:
+        learned = {LOSSES: {"lipschitz": {"scales": jnp.asarray(scales)}}}
+        state = state.replace(params={**state.params, **learned})
     state = state.replace(step=np.asarray(10, np.int32))
     checkpoints = Checkpoints(folder)
     checkpoints.save(state, Bookkeeping(), 0.5)
@@ -103,3 +108,16 @@ def test_dead_maps_are_no_error(tmp_path):
     pairs = [{"pair": "stage1 to stage2", **described}]
     spectral.draw({"pairs": pairs}, tmp_path / "x.png")
     assert jnp.isfinite(described["network"]["exact"])
+
+
+def test_scales_which_the_loss_learned_are_told_apart(tmp_path):
+    config = toy.config(model=component(staged), teacher=TeacherConfig("teacher"))
+    config.losses.append(LossConfig("lipschitz", component(lipschitz_term), 1e-3))
+    config.stages = [StageConfig("teacher", toy.config(model=component(staged), seed=9))]
+    saved(tmp_path, config, scales=[2.0, -3.0, 0.5])
+    for pair, factor in zip(spectral.lipschitz(tmp_path)["pairs"], (6.0, 1.5), strict=True):
+        assert pair["factor"] == factor
+        # Norms of one network and image are alike: what the mean shows, nearly all images do.
+        seen = abs(factor * pair["network"]["exact"] - pair["teacher"]["exact"])
+        np.testing.assert_allclose(pair["scaled gap"], seen, rtol=0.3)
+        assert pair["scaled gap"] != pair["gap"]

@@ -92,6 +92,14 @@ class TestRetention:
             for grad in grads:
                 assert np.isfinite(np.asarray(grad)).all()
 
+    @pytest.mark.parametrize("scale", [1e-3, 1e-8, 1e-15])
+    def test_the_ratio_of_almost_dead_maps_has_a_bounded_value_and_gradient(self, scale):
+        own = [m * scale for m in maps()]
+        loss, grads = jax.value_and_grad(lambda own: lipschitz_retention(own, maps(1), kind="ratio"))(own)
+        assert 0 < float(loss) < 1e6
+        for grad in grads:
+            assert np.isfinite(np.asarray(grad)).all()
+
     def test_descent_closes_the_gap(self):
         own, targets, adam = maps(), [2 * m for m in maps(1)], optax.adam(0.03)
         before = lipschitz_gaps(own, targets)

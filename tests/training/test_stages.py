@@ -1,14 +1,21 @@
 """Recipes of several stages."""
 
+import shutil
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
 from bnn_jax.config import StageConfig, TeacherConfig, differences, from_dict, to_dict
-from bnn_jax.training import stages
+from bnn_jax.evaluation.runs import reopen
+from bnn_jax.training import session, stages, workdir
 from bnn_jax.training.experiment import assemble
+from bnn_jax.training.loop import Outcome
+from bnn_jax.training.optimizer import decay_mask
+from bnn_jax.training.session import needed
 from bnn_jax.training.state import LOSSES
 from tests.training import toy
 
@@ -21,7 +28,7 @@ def recipe(**changes):
     made = toy.config(
         epochs=2,
         losses=[*toy.config().losses, toy.mimic_loss()],
-        teacher=TeacherConfig("teacher", "last"),
+        teacher=TeacherConfig("teacher", "best"),
         init_from="middle",
         stages=[StageConfig("teacher", float_), StageConfig("middle", middle)],
     )
@@ -58,6 +65,7 @@ class TestPlan:
             ([StageConfig("a", toy.config()), StageConfig("a", toy.config())], "different names"),
             ([StageConfig("a/b", toy.config())], "cannot name the folder"),
             ([StageConfig("checkpoints", toy.config())], "cannot name the folder"),
+            ([StageConfig("tensorboard", toy.config())], "cannot name the folder"),
             ([StageConfig("a", recipe())], "has stages itself"),
         ],
     )
@@ -140,7 +148,7 @@ class TestCommands:
         assert not (tmp_path / "w").exists()
 
 
-def test_a_loss_learns_with_the_optimizer_and_is_not_decayed(tmp_path):
+def test_a_loss_learns_with_the_optimizer(tmp_path):
     config = toy.config(epochs=1, losses=[*toy.config().losses, toy.mimic_loss()], teacher=TeacherConfig("teacher"))
     config.stages = [StageConfig("teacher", toy.config())]
     experiment = assemble(config)
@@ -151,3 +159,92 @@ def test_a_loss_learns_with_the_optimizer_and_is_not_decayed(tmp_path):
     after = np.asarray(state.params[LOSSES]["mimic"]["gain"])
     assert not np.array_equal(before, after)
     assert np.isfinite(float(metrics.terms["mimic"]))
+
+
+@pytest.mark.parametrize("decay_binarized", [False, True])
+def test_what_a_loss_learns_is_not_decayed_unless_forced(decay_binarized):
+    config = toy.config().optimizer
+    config.decay_binarized = decay_binarized
+    params = {"conv": {"kernel": np.zeros((2, 2))}, LOSSES: {"mimic": {"gain": np.ones(())}}}
+    assert decay_mask(params, {}, config) == {"conv": {"kernel": True}, LOSSES: {"mimic": {"gain": False}}}
+    config.force_decay = "mimic/gain"
+    assert decay_mask(params, {}, config)[LOSSES]["mimic"]["gain"]
+
+
+class TestNeeded:
+    """Which stages of a recipe are run, by what has begun and what is finished."""
+
+    def names(self, **at):
+        """Steps taken in "teacher", "middle" and the last run, each of ten."""
+        made = [
+            SimpleNamespace(name=run.name, config=run.config, begun=step > 0, finished=step >= 10)
+            for run in stages.plan(recipe(), None)
+            for step in [at[run.name or "last"]]
+        ]
+        return [one.name for one in needed(made)]
+
+    @pytest.mark.parametrize(
+        ("teacher", "middle", "last", "expected"),
+        [
+            (0, 0, 0, ["teacher", "middle", ""]),
+            (4, 0, 0, ["teacher", "middle", ""]),
+            (10, 0, 0, ["middle", ""]),
+            (10, 10, 0, [""]),
+            (10, 10, 10, [""]),
+            # Folders that are gone: what a run took from them it has kept.
+            (0, 0, 3, [""]),
+            (0, 4, 0, ["teacher", "middle", ""]),  # the last one still needs the teacher
+            (0, 10, 0, ["teacher", ""]),
+        ],
+    )
+    def test_those_that_something_still_to_begin_builds_on(self, teacher, middle, last, expected):
+        assert self.names(teacher=teacher, middle=middle, last=last) == expected
+
+
+@pytest.mark.parametrize(("name", "expected"), [("teacher", signal.SIGTERM), ("", 0)])
+def test_a_signal_too_late_to_stop_a_stage_keeps_the_next_from_beginning(tmp_path, monkeypatch, name, expected):
+    made = session.Session(toy.config(), tmp_path / "w", name)
+    outcome = Outcome(40, 40, signal.SIGTERM, 0.5, 1)
+    monkeypatch.setattr(session, "Loop", lambda *_: SimpleNamespace(run=lambda: outcome))
+    monkeypatch.setattr(session, "draw_curves", lambda _: None)
+    assert made.train() == expected
+
+
+def test_a_run_that_has_begun_goes_on_without_its_teachers_folder(tmp_path):
+    there = toy.config(epochs=1)
+    workdir.claim(tmp_path / "there", there)
+    toy.run(there, tmp_path / "there")
+    config = toy.config(epochs=1, teacher=TeacherConfig(str(tmp_path / "there")))
+    first = session.Session(config, tmp_path / "here")
+    first.claim()
+    toy.run(first.config, tmp_path / "here")
+    shutil.rmtree(tmp_path / "there")
+    again = session.Session(toy.config(epochs=1, teacher=TeacherConfig(str(tmp_path / "there"))), tmp_path / "here")
+    assert again.finished
+    assert again.experiment.teacher is not None
+    reopen(tmp_path / "here")
+    with pytest.raises(FileNotFoundError, match=r"teacher\.source"):
+        session.Session(config, tmp_path / "elsewhere")
+
+
+def test_during_its_stages_a_folder_belongs_to_its_recipe(tmp_path):
+    runs = stages.plan(recipe(), tmp_path)
+    for run in runs:
+        workdir.claim(run.workdir, run.config)
+    (tmp_path / "teacher" / "metrics.jsonl").write_text("something")
+    assert workdir.verify(tmp_path, recipe())
+    with pytest.raises(ValueError, match="holds a run of another config"):
+        workdir.verify(tmp_path, toy.config())
+
+
+def test_an_empty_source_is_no_teacher(tmp_path):
+    config = toy.config(teacher=TeacherConfig(""))
+    assert stages.plan(config, None)[0].config is config
+    experiment = assemble(config)
+    assert experiment.teacher is None
+    assert experiment.start_state(tmp_path).teacher == {}
+
+
+def test_an_unknown_checkpoint_is_refused_before_anything_is_run():
+    with pytest.raises(ValueError, match=r"teacher\.checkpoint: expected one of .*found 'lst'"):
+        assemble(recipe(teacher=TeacherConfig("teacher", "lst")))
