@@ -1,4 +1,4 @@
-"""Exact order statistics of columns and of whole arrays, and masks of what lies above them.
+"""Exact masks of what lies above an order statistic of its column, and percentiles of whole arrays.
 
 On the CPU, where sorting is slow, a value is found by counting (`bnn_jax.ops.selection`); elsewhere columns are
 sorted. Both give the same. Nothing here is differentiated: what comes out is constant.
@@ -13,20 +13,6 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from bnn_jax.ops import selection
-
-
-def order_statistic(x: Array, rank: int | Array) -> Array:
-    """The value at place `rank`, from 0, of each sorted column.
-
-    Args:
-      x: (n, c), float32 or float64, without NaN. Negative zero counts as zero.
-      rank: In [0, n); an integer, or one for each column (c,). May be traced.
-
-    Returns:
-      (c,), of the dtype of `x`.
-    """
-    x, rank = lax.stop_gradient(x), _per_column(rank, x)
-    return lax.platform_dependent(x, rank, cpu=selection.of_columns, default=_by_sorting)
 
 
 def above(x: Array, rank: int | Array) -> Array:
@@ -78,10 +64,6 @@ def percentiles(x: Array, q: Array) -> Array:
 
 def _per_column(rank: int | Array, x: Array) -> Array:
     return jnp.broadcast_to(jnp.asarray(rank, jnp.int32), x.shape[1:])
-
-
-def _by_sorting(x: Array, rank: Array) -> Array:
-    return jnp.take_along_axis(jnp.sort(x, axis=0), rank[None], axis=0)[0]
 
 
 def _all_by_sorting(x: Array, ranks: Array) -> tuple[Array, Array]:

@@ -27,11 +27,6 @@ class _Bracket(NamedTuple):
     passes: Array
 
 
-def of_columns(x: Array, rank: Array) -> Array:
-    """The values at places `rank` (c,) of the sorted columns of `x` (n, c)."""
-    return _values(_search_columns(_keys(x), rank), x.dtype)
-
-
 def of_all_with_next(x: Array, ranks: Array) -> tuple[Array, Array]:
     """The values at places `ranks` (k,) among all of `x`, sorted, and those at the places after them."""
     flat = _keys(x).reshape(-1)

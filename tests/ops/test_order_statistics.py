@@ -1,5 +1,7 @@
 """Order statistics against sorting in NumPy."""
 
+from functools import partial
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bnn_jax.ops import order
+from bnn_jax.ops import order, selection
 
 SHAPES = [(2, 1), (9, 3), (27, 4), (64, 5), (576, 3)]
 # Ties, zeros of both signs, and any other magnitude.
@@ -21,7 +23,9 @@ columns = st.sampled_from(SHAPES).flatmap(lambda shape: hnp.arrays(np.float32, s
 
 
 # Compiled once per shape, so that many examples are quick.
-jit_mask, jit_statistic, jit_percentiles = map(jax.jit, (order.top_mask, order.order_statistic, order.percentiles))
+jit_mask, jit_above, jit_percentiles = map(jax.jit, (order.top_mask, order.above, order.percentiles))
+jit_sorted = [jax.jit(partial(order._mask_by_sorting, ties=ties)) for ties in (False, True)]
+jit_all, jit_counted = jax.jit(order._all_by_sorting), jax.jit(selection.of_all_with_next)
 
 
 def top_mask(x, count):
@@ -71,19 +75,37 @@ class TestTopMask:
         np.testing.assert_array_equal(np.asarray(jax.jit(order.top_mask)(x[0], 13)), expected[0])
 
 
-class TestOrderStatistic:
+class TestAbove:
     @given(columns, st.data())
     @settings(max_examples=60)
-    def test_it_is_the_entry_of_the_sorted_column(self, x, data):
+    def test_what_exceeds_the_entry_of_the_sorted_column(self, x, data):
         rank = data.draw(st.integers(0, x.shape[0] - 1))
-        actual = jit_statistic(jnp.asarray(x), rank)
-        np.testing.assert_array_equal(np.asarray(actual), np.sort(x, axis=0)[rank])
+        np.testing.assert_array_equal(np.asarray(jit_above(jnp.asarray(x), rank)), x > np.sort(x, axis=0)[rank])
 
     def test_a_rank_per_column(self):
         x = np.random.default_rng(0).normal(size=(27, 4)).astype(np.float32)
         rank = np.array([0, 13, 26, 5])
-        actual = order.order_statistic(jnp.asarray(x), jnp.asarray(rank))
-        np.testing.assert_array_equal(np.asarray(actual), np.sort(x, axis=0)[rank, np.arange(4)])
+        actual = order.above(jnp.asarray(x), jnp.asarray(rank))
+        np.testing.assert_array_equal(np.asarray(actual), x > np.sort(x, axis=0)[rank, np.arange(4)])
+
+
+class TestBySorting:
+    """The forms for accelerators, run here as well."""
+
+    @given(columns, st.data())
+    @settings(max_examples=60)
+    def test_masks_are_those_of_counting(self, x, data):
+        rank = np.array(data.draw(st.lists(st.integers(0, x.shape[0] - 1), min_size=x.shape[1], max_size=x.shape[1])))
+        above, top = (np.asarray(form(jnp.asarray(x), jnp.asarray(rank))) for form in jit_sorted)
+        np.testing.assert_array_equal(above, x > np.sort(x, axis=0)[rank, np.arange(x.shape[1])])
+        np.testing.assert_array_equal(top, top_mask(x, x.shape[0] - rank))
+
+    @given(columns, st.data())
+    @settings(max_examples=40)
+    def test_values_and_their_successors_are_those_of_counting(self, x, data):
+        ranks = jnp.asarray([data.draw(st.integers(0, x.size - 1)) for _ in range(2)])
+        for counted, found in zip(jit_counted(jnp.asarray(x), ranks), jit_all(jnp.asarray(x), ranks), strict=True):
+            np.testing.assert_array_equal(np.asarray(counted), np.asarray(found))
 
 
 class TestPercentiles:
