@@ -49,7 +49,17 @@ def lipschitz_retention(
     """
     if kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}: expected one of {KINDS}")
-    found, wanted = lipschitz_norms(features, targets, n_iter=n_iter, scales=scales)
+    if len(features) != len(targets) or len(features) < 2:
+        raise ValueError(
+            "expected two or more feature maps, and as many targets, found "
+            f"{len(features)} features and {len(targets)} targets"
+        )
+    if scales is not None and scales.shape != (len(features),):
+        raise ValueError(f"scales must hold one factor per feature map, ({len(features)},), found {scales.shape}")
+    found, wanted = norms(features, n_iter=n_iter), [lax.stop_gradient(t) for t in norms(targets, n_iter=n_iter)]
+    if scales is not None:
+        # Of scaled maps; cheaper than scaling them.
+        found = [jnp.abs(scales[i] * scales[i + 1]) * s for i, s in enumerate(found)]
     terms = [
         2.0 ** (i - len(found)) * jnp.mean(_distance(s, t, kind))
         for i, (s, t) in enumerate(zip(found, wanted, strict=True))
@@ -64,36 +74,6 @@ def released_weight(alpha: float, batch_size: int) -> float:
     norms grow with the width of a network, so must the coefficient be chosen anew.
     """
     return alpha / batch_size / 1e4
-
-
-def lipschitz_gaps(features: Sequence[Array], targets: Sequence[Array], *, n_iter: int = 1) -> Array:
-    """|s_i - t_i| of each pair of consecutive features, mean over samples: (N - 1,).
-
-    Args and errors as `lipschitz_retention`.
-    """
-    found, wanted = lipschitz_norms(features, targets, n_iter=n_iter)
-    return jnp.stack([jnp.mean(jnp.abs(s - t)) for s, t in zip(found, wanted, strict=True)])
-
-
-def lipschitz_norms(
-    features: Sequence[Array], targets: Sequence[Array], *, n_iter: int = 1, scales: Array | None = None
-) -> tuple[list[Array], list[Array]]:
-    """The norms (batch,) between consecutive features, and those between consecutive targets.
-
-    Args and errors as `lipschitz_retention`.
-    """
-    if len(features) != len(targets) or len(features) < 2:
-        raise ValueError(
-            "expected two or more feature maps, and as many targets, found "
-            f"{len(features)} features and {len(targets)} targets"
-        )
-    if scales is not None and scales.shape != (len(features),):
-        raise ValueError(f"scales must hold one factor per feature map, ({len(features)},), found {scales.shape}")
-    found = norms(features, n_iter=n_iter)
-    if scales is not None:
-        # Of scaled maps; cheaper than scaling them.
-        found = [jnp.abs(scales[i] * scales[i + 1]) * s for i, s in enumerate(found)]
-    return found, [lax.stop_gradient(t) for t in norms(targets, n_iter=n_iter)]
 
 
 def norms(features: Sequence[Array], *, n_iter: int = 1) -> list[Array]:

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from bnn_jax import losses
-from bnn_jax.regularizers import lipschitz_gaps, lipschitz_retention, lipschitz_term, released_weight
+from bnn_jax.regularizers import lipschitz_retention, lipschitz_term, released_weight
 from bnn_jax.regularizers.lipschitz import norms
 from tests.reference.layouts import nhwc
 
@@ -60,6 +60,11 @@ def maps(seed=0, widths=(3, 5, 4)):
     return [jnp.asarray(rng.normal(size=(4, 8 >> i, 8 >> i, c)), jnp.float32) for i, c in enumerate(widths)]
 
 
+def gaps(own, targets):
+    """|s - t| of each pair, mean over samples."""
+    return np.array([np.abs(s - t).mean() for s, t in zip(norms(own), norms(targets), strict=True)])
+
+
 class TestRetention:
     def test_a_network_retains_its_own_constants(self):
         own = maps()
@@ -102,7 +107,7 @@ class TestRetention:
 
     def test_descent_closes_the_gap(self):
         own, targets, adam = maps(), [2 * m for m in maps(1)], optax.adam(0.03)
-        before = lipschitz_gaps(own, targets)
+        before = gaps(own, targets)
 
         @jax.jit
         def step(own, state):
@@ -112,9 +117,9 @@ class TestRetention:
         state = adam.init(own)
         for _ in range(100):
             own, state = step(own, state)
-        after = lipschitz_gaps(own, targets)
+        after = gaps(own, targets)
         assert before.shape == (2,)
-        assert (np.asarray(after) < 0.3 * np.asarray(before)).all()
+        assert (after < 0.3 * before).all()
 
     @pytest.mark.parametrize(
         ("call", "message"),
