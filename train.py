@@ -20,8 +20,7 @@ from bnn_jax.config.file import check_command_line
 from bnn_jax.training import parallel
 from bnn_jax.training.diagnosis import NonFiniteError
 from bnn_jax.training.host_memory import keep_freed_memory
-from bnn_jax.training.session import Session, needed
-from bnn_jax.training.stages import plan
+from bnn_jax.training.session import prepare
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/digits/siman_digits.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs, results.")
@@ -41,13 +40,7 @@ def main(argv: list[str]) -> None:
     keep_freed_memory()
     parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     try:
-        runs = plan(_CONFIG.value, Path(_WORKDIR.value) if _WORKDIR.value else None)
-        # All stages are checked before the first is run.
-        sessions: list[Session] = []
-        for run in runs:
-            before = sum(session.experiment.total_steps for session in sessions)
-            sessions.append(Session(run.config, run.workdir, run.name, before))
-        sessions = needed(sessions)
+        sessions = prepare(_CONFIG.value, Path(_WORKDIR.value) if _WORKDIR.value else None)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"train.py: {error}")
     if not _DRY_RUN.value:

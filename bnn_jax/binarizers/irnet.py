@@ -48,7 +48,7 @@ def irnet(t_min: float = 1e-3, t_max: float = 10.0) -> WeightBinarizer:
       t_max: Sharpness at its end.
 
     Returns:
-      The record; it learns and remembers nothing. A constant filter gives +1 or -1 throughout, and finite
+      The record; it learns and remembers nothing. A constant filter gives one value throughout, and finite
       gradients.
 
     Raises:

@@ -30,9 +30,7 @@ def classification(workdir: Path, data: str = "") -> dict[str, Any]:
     """
     experiment = reopen(workdir, data)
     checkpoints = Checkpoints(workdir, read_only=True)
-    if checkpoints.latest_step is None:
-        raise ValueError(f"{workdir} holds no checkpoint yet: train.py saves one after each epoch")
-    chosen = {"best": checkpoints.best_step, "last": checkpoints.latest_step}
+    chosen = {"best": checkpoints.best_step, "last": checkpoints.step_of("last")}
     results, seen = {}, dict[int, Any]()
     for name, step in chosen.items():
         if step is None:

@@ -1,26 +1,12 @@
 """A finished (or stopped) run, read from its folder."""
 
+from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 from bnn_jax.training.checkpoint import Checkpoints
 from bnn_jax.training.experiment import Experiment, assemble
 from bnn_jax.training.state import TrainState
 from bnn_jax.training.workdir import read_config
-
-
-class Loaded(NamedTuple):
-    """A run at one of its checkpoints.
-
-    Attributes:
-      experiment: What was run.
-      state: The state, on the host.
-      step: Of the checkpoint.
-    """
-
-    experiment: Experiment
-    state: TrainState
-    step: int
 
 
 def reopen(workdir: Path, data: str = "") -> Experiment:
@@ -39,11 +25,11 @@ def reopen(workdir: Path, data: str = "") -> Experiment:
         if not hasattr(config.data.source, "directory"):
             raise ValueError(f"the data of {workdir} comes from no directory: leave --data_directory out")
         config.data.source.directory = data
-    return assemble(config, workdir)
+    return assemble(config)
 
 
-def load(workdir: Path, checkpoint: str, data: str = "") -> Loaded:
-    """The run in `workdir` at its "best" or "last" checkpoint (the last also where none was measured).
+def load(workdir: Path, checkpoint: str, data: str = "") -> tuple[Experiment, TrainState]:
+    """The run in `workdir`, and its state at the "best" or "last" checkpoint, on the host.
 
     Args and errors as `reopen`, and:
 
@@ -51,13 +37,6 @@ def load(workdir: Path, checkpoint: str, data: str = "") -> Loaded:
       ValueError: If there is no checkpoint, or it does not fit.
     """
     experiment = reopen(workdir, data)
-    checkpoints = Checkpoints(workdir, read_only=True)
-    try:
-        best = checkpoints.best_step if checkpoint == "best" else None
-        step = checkpoints.latest_step if best is None else best
-        if step is None:
-            raise ValueError(f"{workdir} holds no checkpoint yet: train.py saves one after each epoch")
-        state, _ = checkpoints.restore(experiment.abstract_state(), step)
-    finally:
-        checkpoints.close()
-    return Loaded(experiment, state, step)
+    with closing(Checkpoints(workdir, read_only=True)) as checkpoints:
+        state, _ = checkpoints.restore(experiment.abstract_state(), checkpoints.step_of(checkpoint))
+    return experiment, state

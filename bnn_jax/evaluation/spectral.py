@@ -10,15 +10,16 @@ import numpy as np
 from jax import Array
 
 from bnn_jax.data import normalize
-from bnn_jax.evaluation.runs import Loaded, load
+from bnn_jax.evaluation.runs import load
 from bnn_jax.regularizers import exact_norm, power_iteration_norm, retention_matrix
 from bnn_jax.training.console import table
+from bnn_jax.training.curves import FAINT, GROUPS, INK
+from bnn_jax.training.experiment import Experiment
 from bnn_jax.training.state import LOSSES
 from bnn_jax.training.workdir import write_json
 
 ITERATIONS = (1, 2, 3, 5, 10)
 IMAGES = 500
-INK, FAINT, COLOURS = "#33373d", "#d9dce1", ("#2f6db5", "#d1603d")
 
 
 def lipschitz(workdir: Path, data: str = "") -> dict[str, Any]:
@@ -41,18 +42,18 @@ def lipschitz(workdir: Path, data: str = "") -> dict[str, Any]:
       FileNotFoundError: If `workdir` is not the folder of a run, or its data is not there.
       ValueError: If there is no checkpoint, or the network has fewer than two stages.
     """
-    run = load(workdir, "best", data)
-    images = normalized(run)
-    binary = _norms(run.experiment.model, run.state.variables, images)
+    experiment, state = load(workdir, "best", data)
+    images = normalized(experiment)
+    binary = _norms(experiment.model, state.variables, images)
     teacher = None
-    if run.experiment.teacher is not None:
-        teacher = _norms(run.experiment.teacher, run.state.teacher, images)
-    scales = _learned_scales(run.state.params, len(binary) + 1)
+    if experiment.teacher is not None:
+        teacher = _norms(experiment.teacher, state.teacher, images)
+    scales = _learned_scales(state.params, len(binary) + 1)
     pairs = []
     for i, (name, norms) in enumerate(binary.items()):
         factor = None if scales is None else float(abs(scales[i] * scales[i + 1]))
         pairs.append({"pair": name, **_describe(norms, None if teacher is None else teacher.get(name), factor)})
-    result = {"images": len(images), "step": run.step, "pairs": pairs}
+    result = {"images": len(images), "step": int(state.step), "pairs": pairs}
     if jax.process_index():
         return result
     write_json(workdir / "lipschitz.json", result)
@@ -70,9 +71,9 @@ def _learned_scales(params: Any, stages: int) -> np.ndarray | None:
     return None
 
 
-def normalized(run: Loaded) -> Array:
+def normalized(experiment: Experiment) -> Array:
     """The first test images as the network takes them."""
-    info, test = run.experiment.splits.info, run.experiment.splits.test
+    info, test = experiment.splits.info, experiment.splits.test
     images = np.stack([test[i]["image"] for i in range(min(IMAGES, len(test)))])
     return normalize(jax.numpy.asarray(images), info.mean, info.std)
 
@@ -150,7 +151,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     bars, errors = figure.subplots(1, 2)
     pairs: Sequence[dict[str, Any]] = result["pairs"]
     place = np.arange(len(pairs))
-    for i, (who, colour) in enumerate(zip(("network", "teacher"), COLOURS, strict=True)):
+    for i, (who, colour) in enumerate(zip(("network", "teacher"), GROUPS, strict=False)):
         heights = [pair[who]["exact"] for pair in pairs if who in pair]
         if heights:
             bars.bar(place + 0.4 * i - 0.2, heights, 0.38, color=colour, label=who)

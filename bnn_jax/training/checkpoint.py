@@ -59,6 +59,19 @@ class Checkpoints:
         ranked = [c for c in self._checkpointer.checkpoints if c.metrics]
         return max(ranked, key=lambda c: _rank(c.metrics)).step if ranked else None
 
+    def step_of(self, which: str) -> int:
+        """Step of the "best" checkpoint (the last, where none was measured) or of the "last".
+
+        Raises:
+          ValueError: If there is no checkpoint.
+        """
+        step = self.best_step if which == "best" else None
+        step = self.latest_step if step is None else step
+        if step is None:
+            folder = Path(self._checkpointer.directory).parent
+            raise ValueError(f"{folder} holds no checkpoint yet: train.py saves one after each epoch")
+        return step
+
     def save(self, state: TrainState, books: Bookkeeping, accuracy: float | None = None) -> None:
         """Saves, unless this step is saved already.
 

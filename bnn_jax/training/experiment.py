@@ -22,8 +22,8 @@ from bnn_jax.training import latent, sources
 from bnn_jax.training.optimizer import build_optimizer, learning_rates
 from bnn_jax.training.parallel import check_batch_size, parallelize
 from bnn_jax.training.stages import is_stage
-from bnn_jax.training.state import LOSSES, TrainState, init_state, init_variables
-from bnn_jax.training.step import AXIS, make_eval_step, make_train_step
+from bnn_jax.training.state import LOSSES, TrainState, init_state, without_losses
+from bnn_jax.training.step import AXIS, make_eval_step, make_train_step, teach
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,7 @@ class Experiment:
             state = state.replace(teacher=sources.fit(found, state.teacher, source))
         if config.init_from:
             found = load(config.init_from, "last", "init_from")
-            variables = {**state.variables, "params": {k: v for k, v in state.params.items() if k != LOSSES}}
-            taken = sources.start_from(found, variables, self.layers, config.init_from)
+            taken = sources.start_from(found, state.variables, self.layers, config.init_from)
             params = {**state.params, **taken.pop("params")}
             state = state.replace(params=params, opt_state=self.optimizer.init(params), **taken)
         return state
@@ -110,12 +109,8 @@ class Experiment:
         return jax.eval_shape(self.init_state)
 
 
-def assemble(config: Config, workdir: Path | None = None) -> Experiment:
+def assemble(config: Config) -> Experiment:
     """Builds an experiment, refusing what cannot run before any work is done.
-
-    Args:
-      config: The config.
-      workdir: Its folder, where a teacher may lie whose network the config does not tell.
 
     Raises:
       ValueError: For options out of range; the message names the field.
@@ -131,16 +126,18 @@ def assemble(config: Config, workdir: Path | None = None) -> Experiment:
             f"{info.name}: use a smaller one"
         )
     model: nn.Module = config.model.build(num_classes=info.num_classes)
-    component = sources.teacher_network(config, workdir)
+    component = sources.teacher_network(config, None)
     teacher: nn.Module | None = component and component.build(num_classes=info.num_classes)
     terms = [_term(loss, config.epochs) for loss in config.losses]
     learned = losses.init_params(terms)
-    _check_losses(terms, learned, model, teacher, info)
+    shapes = jax.eval_shape(
+        lambda: init_state(
+            model, optax.identity(), jax.random.key(0), info.image_shape, learned=learned, teacher=teacher
+        )
+    )
+    _check_losses(terms, model, teacher, shapes, info)
     traced = trace_layers(model, info.image_shape)
     layers = binary_layers(traced)
-    shapes = jax.eval_shape(
-        lambda: init_state(model, optax.identity(), jax.random.key(0), info.image_shape, learned=learned)
-    )
     optimizer = build_optimizer(config.optimizer, shapes.params, layers, epochs=config.epochs, steps_per_epoch=steps)
     train_step = make_train_step(
         synchronized(model),
@@ -198,29 +195,18 @@ def _check(config: Config) -> None:
 
 
 def _check_losses(
-    terms: Sequence[losses.Term],
-    learned: Mapping[str, Params],
-    model: nn.Module,
-    teacher: nn.Module | None,
-    info: DatasetInfo,
+    terms: Sequence[losses.Term], model: nn.Module, teacher: nn.Module | None, shapes: TrainState, info: DatasetInfo
 ) -> None:
     """Evaluates the loss on shapes alone, where terms refuse what they cannot work with."""
 
-    def outputs_of(network: nn.Module) -> tuple[Any, dict[str, Any]]:
-        variables = init_variables(network, jax.random.key(0), info.image_shape)
-        outputs: Any = network.apply(variables, jnp.zeros((2, *info.image_shape)), train=False, progress=0.0)
-        return outputs, variables["params"]
+    def loss(state: TrainState) -> Array:
+        images, labels = jnp.zeros((2, *info.image_shape)), jnp.zeros(2, jnp.int32)
+        outputs: Any = model.apply(state.variables, images, train=False, progress=0.0)
+        taught = teach(teacher, state.teacher, images)
+        seen = losses.Outputs(outputs[0], labels, outputs[1], without_losses(state.params), 0.0, taught)
+        return losses.total(terms, seen, state.params.get(LOSSES, {}))[0]
 
-    def loss() -> Array:
-        (logits, features), params = outputs_of(model)
-        taught = None
-        if teacher is not None:
-            (logits_there, features_there), params_there = outputs_of(teacher)
-            taught = losses.Teacher(logits_there, features_there, params_there)
-        labels = jnp.zeros(2, jnp.int32)
-        return losses.total(terms, losses.Outputs(logits, labels, features, params, 0.0, taught), learned)[0]
-
-    shape = jax.eval_shape(loss).shape
+    shape = jax.eval_shape(loss, shapes).shape
     if shape:
         raise ValueError(f"the loss must be a scalar, its terms have shape {shape}")
 

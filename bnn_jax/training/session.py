@@ -16,7 +16,7 @@ from bnn_jax.training.curves import draw_curves
 from bnn_jax.training.experiment import assemble
 from bnn_jax.training.loop import Loop, Outcome
 from bnn_jax.training.sources import with_teacher_network
-from bnn_jax.training.stages import references
+from bnn_jax.training.stages import plan, references
 
 
 class Session:
@@ -38,7 +38,7 @@ class Session:
         self.config = config = with_teacher_network(config, workdir)
         if workdir is not None:
             folder.verify(workdir, config)
-        self.experiment = assemble(config, workdir)
+        self.experiment = assemble(config)
         self.summary = summarize(self.experiment.model, self.experiment.splits.info.image_shape)
         self.start_step = _latest_step(workdir)
         if references(config) and not self.start_step:
@@ -162,6 +162,18 @@ def _latest_step(workdir: Path | None) -> int:
     step = checkpoints.latest_step or 0
     checkpoints.close()
     return step
+
+
+def prepare(config: Config, workdir: Path | None) -> list[Session]:
+    """The sessions of a recipe, in the order they are to be run; all are checked before the first is.
+
+    Args and errors as `Session` and `bnn_jax.training.stages.plan`.
+    """
+    sessions: list[Session] = []
+    for run in plan(config, workdir):
+        before = sum(session.experiment.total_steps for session in sessions)
+        sessions.append(Session(run.config, run.workdir, run.name, before))
+    return needed(sessions)
 
 
 def needed(sessions: list[Session]) -> list[Session]:

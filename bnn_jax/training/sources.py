@@ -5,6 +5,7 @@ A file of weights is NumPy's `.npz`, an array for each variable under its path: 
 
 import zipfile
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from bnn_jax.inspect import get, learned_names, put
 from bnn_jax.training.checkpoint import Checkpoints
 from bnn_jax.training.latent import Layers
 from bnn_jax.training.stages import is_stage, locate, teacher_source
-from bnn_jax.training.state import LOSSES, init_variables
+from bnn_jax.training.state import init_variables, without_losses
 from bnn_jax.training.workdir import CONFIG, read_config
 
 CHECKPOINTS = ("best", "last")
@@ -177,8 +178,8 @@ def _require(path: Path, field: str, config: Config) -> None:
 
 def _flat(variables: Mapping[str, Any]) -> dict[Keys, Any]:
     """Variables by path, without what a loss learned."""
-    flat = traverse_util.flatten_dict({name: variables.get(name, {}) for name in COLLECTIONS})
-    return {path: value for path, value in flat.items() if path[:2] != ("params", LOSSES)}
+    own = {**variables, "params": without_losses(variables.get("params", {}))}
+    return traverse_util.flatten_dict({name: own.get(name, {}) for name in COLLECTIONS})
 
 
 def _nested(flat: Mapping[Keys, Any]) -> Variables:
@@ -187,15 +188,8 @@ def _nested(flat: Mapping[Keys, Any]) -> Variables:
 
 def _load_run(path: Path, checkpoint: str) -> Variables:
     read_config(path)  # says so, if this is no run
-    checkpoints = Checkpoints(path, read_only=True)
-    try:
-        step = checkpoints.best_step if checkpoint == "best" else None
-        step = checkpoints.latest_step if step is None else step
-        if step is None:
-            raise ValueError(f"{path} holds no checkpoint yet: train it first")
-        return checkpoints.variables(step)
-    finally:
-        checkpoints.close()
+    with closing(Checkpoints(path, read_only=True)) as checkpoints:
+        return checkpoints.variables(checkpoints.step_of(checkpoint))
 
 
 def _load_file(path: Path) -> Variables:

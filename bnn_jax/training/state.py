@@ -89,6 +89,11 @@ def init_state(
     )
 
 
+def without_losses(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters without what terms of the loss learn."""
+    return {name: value for name, value in params.items() if name != LOSSES}
+
+
 def keep_if(flag: Array, new: Any, old: Any) -> Any:
     """`new` where `flag` (a bool scalar) holds, else `old`, leaf by leaf."""
     return jax.tree.map(lambda n, o: jnp.where(flag, n, o), new, old)

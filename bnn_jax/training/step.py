@@ -15,7 +15,7 @@ from jax import Array, lax
 
 from bnn_jax import losses
 from bnn_jax.training import latent
-from bnn_jax.training.state import LOSSES, TrainState, keep_if
+from bnn_jax.training.state import LOSSES, TrainState, keep_if, without_losses
 
 AXIS = "batch"
 Batch = dict[str, Array]
@@ -78,7 +78,7 @@ def make_train_step(
         first = lax.axis_index(AXIS) * batch["label"].shape[0]
         images = augment(key, state.step, first, batch["image"])
         params = latent.project(state.params, layers, progress)
-        taught = _teach(teacher, state.teacher, images)
+        taught = teach(teacher, state.teacher, images)
 
         def loss_of(params: Any) -> tuple[Array, Any]:
             (logits, features), moved = model.apply(
@@ -88,7 +88,7 @@ def make_train_step(
                 progress=progress,
                 mutable=["batch_stats", "memory"],
             )
-            own = {name: value for name, value in params.items() if name != LOSSES}
+            own = without_losses(params)
             outputs = losses.Outputs(logits, batch["label"], features, own, progress, taught)
             loss, values = losses.total(terms, outputs, params.get(LOSSES, {}))
             extra = latent.penalty(params, state.memory, layers, progress)
@@ -114,7 +114,7 @@ def make_train_step(
     return train_step
 
 
-def _teach(model: nn.Module | None, variables: dict[str, Any], images: Array) -> losses.Teacher | None:
+def teach(model: nn.Module | None, variables: dict[str, Any], images: Array) -> losses.Teacher | None:
     """What the teacher makes of the images, in evaluation mode and without gradient."""
     if model is None:
         return None

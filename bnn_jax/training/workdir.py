@@ -46,12 +46,11 @@ def claim(workdir: Path, config: Config) -> None:
 
 def _has_run(workdir: Path) -> bool:
     """Whether any training was done here, or in a stage; a config alone is of a run that could not start."""
-    if any(_has_run(path.parent) for path in workdir.glob(f"*/{CONFIG}")):
-        return (workdir / CONFIG).exists()
+    in_stage = any(_has_run(path.parent) for path in workdir.glob(f"*/{CONFIG}"))
     log = workdir / "metrics.jsonl"
     saved = workdir / "checkpoints"
     done = (log.is_file() and log.stat().st_size > 0) or (saved.is_dir() and any(saved.iterdir()))
-    return (workdir / CONFIG).exists() and done
+    return (workdir / CONFIG).exists() and (done or in_stage)
 
 
 def read_config(workdir: Path) -> Config:
