@@ -1,4 +1,4 @@
-"""SiMaN's codes, statistics, projection and gradients, against float64 NumPy and against their claims."""
+"""SiMaN's projection, gradients and record, against float64 NumPy and against their claims."""
 
 import chex
 import jax
@@ -7,142 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from jax.test_util import check_grads
 
-from bnn_jax.binarizers import siman, siman_activations
-from bnn_jax.binarizers.siman import angle_code, half_code, magnitudes, median_code, project
-from bnn_jax.layers import BinaryConv
-from bnn_jax.ops import convolution
+from bnn_jax.binarizers import siman
+from bnn_jax.binarizers.siman import magnitudes, project
+from tests.binarizers.draws import arrays, laplace, normal
 from tests.reference import siman as reference
 
 # Compiled once per shape, so that many examples are quick.
-half, median, angle, clipped = map(jax.jit, (half_code, median_code, angle_code, project))
-SHAPES = [(2, 1), (5, 3), (36, 4), (3, 3, 3, 5), (2, 7, 2)]
-# Few values, so that ties abound; signs of zero included.
-TIED = st.sampled_from([0.0, -0.0, 0.25, 0.5, 1.0, 3.0])
-FINITE = st.floats(0, 100, width=32, allow_subnormal=False)
-
-
-def arrays(elements, shapes=tuple(SHAPES)):
-    return st.sampled_from(shapes).flatmap(lambda shape: hnp.arrays(np.float32, shape, elements=elements))
-
-
-def laplace(shape, seed=0, scale=0.1):
-    return np.random.default_rng(seed).laplace(scale=scale, size=shape).astype(np.float32)
-
-
-def normal(shape, seed=0, scale=1.0):
-    return np.random.default_rng(seed).normal(scale=scale, size=shape).astype(np.float32)
-
-
-def share(code):
-    return np.asarray(code).mean()
-
-
-class TestHalfCode:
-    @given(arrays(st.one_of(TIED, FINITE)))
-    @settings(max_examples=80)
-    def test_every_filter_holds_exactly_half_ones_rounded_down(self, magnitude):
-        n = magnitude.size // magnitude.shape[-1]
-        counts = np.asarray(half(jnp.asarray(magnitude))).reshape(n, -1).sum(0)
-        np.testing.assert_array_equal(counts, n // 2)
-
-    @given(arrays(TIED))
-    @settings(max_examples=80)
-    def test_ties_go_to_the_lower_index_as_in_a_stable_sort(self, magnitude):
-        actual = half(jnp.asarray(magnitude))
-        np.testing.assert_array_equal(np.asarray(actual), reference.half_code(magnitude))
-
-    @pytest.mark.parametrize("value", [0.0, 1.0, 1e-30, 1e30])
-    @pytest.mark.parametrize("n", [2, 3, 9, 64])
-    def test_a_constant_filter_has_ones_on_its_first_half(self, n, value):
-        code = np.asarray(half_code(jnp.full((n, 2), value, jnp.float32)))
-        np.testing.assert_array_equal(code, np.arange(n)[:, None] < np.full((1, 2), n // 2))
-
-    def test_it_maximizes_entropy_whatever_the_weights(self):
-        w = laplace((72, 8)) * np.exp(normal((8,), 1))[None]
-        np.testing.assert_array_equal(reference.entropy(np.asarray(half_code(magnitudes(w))).mean(0)), 1)
-        odd = np.asarray(half_code(magnitudes(w[:27])))
-        np.testing.assert_allclose(reference.entropy(odd.mean(0)), reference.entropy(13 / 27))
-
-    @pytest.mark.parametrize("shape", [(9, 2), (27, 5), (3, 3, 3, 16), (3, 3, 16, 16), (576, 64)], ids=str)
-    def test_counts_are_exact_when_compiled_with_the_magnitudes_of_projected_weights(self, shape):
-        code = jax.jit(lambda w: half_code(magnitudes(project(w, 15.0))))
-        n = np.prod(shape[:-1])
-        for seed in range(12):
-            counts = np.asarray(code(laplace(shape, seed) + 0.3 * (seed % 2))).reshape(n, -1).sum(0)
-            np.testing.assert_array_equal(counts, n // 2)
-
-    def test_it_does_not_see_the_sign_of_a_weight(self):
-        w = laplace((36, 4))
-        w -= w.mean(0)
-        np.testing.assert_array_equal(np.asarray(half_code(magnitudes(w))), np.asarray(half_code(magnitudes(-w))))
-
-
-class TestMedianCode:
-    @given(arrays(st.one_of(TIED, FINITE)))
-    @settings(max_examples=80)
-    def test_ones_are_what_exceeds_the_lower_median(self, magnitude):
-        actual = median(jnp.asarray(magnitude))
-        np.testing.assert_array_equal(np.asarray(actual), reference.median_code(magnitude))
-
-    @given(arrays(st.one_of(TIED, FINITE)))
-    @settings(max_examples=50)
-    def test_ties_only_take_ones_away_from_the_half_code(self, magnitude):
-        released, exact = (np.asarray(rule(jnp.asarray(magnitude))) for rule in (median, half))
-        assert not (released & ~exact).any()
-
-    def test_fractions_under_ties_are_below_one_half_and_zero_for_a_constant_filter(self):
-        magnitude = np.array([[1, 1, 1, 1, 1, 2], [0, 0, 0, 0, 0, 0], [3, 2, 2, 2, 1, 4]], np.float32).T
-        np.testing.assert_array_equal(np.asarray(median_code(jnp.asarray(magnitude))).sum(0), [1, 0, 2])
-
-    def test_clipping_filters_of_unequal_scale_costs_ones_as_in_the_release(self):
-        w = laplace((72, 64)) * np.exp(0.8 * normal((64,), 1))[None]
-        projected = project(jnp.asarray(w), 15.0)
-        fractions = np.asarray(median_code(magnitudes(projected))).mean(0)
-        assert fractions.max() == 0.5
-        assert fractions.min() < 0.4
-        np.testing.assert_array_equal(np.asarray(half_code(magnitudes(projected))).mean(0), 0.5)
-
-
-class TestAngleCode:
-    @given(arrays(FINITE, ((2, 2), (5, 3), (3, 2, 2, 2), (9, 1))))
-    @settings(max_examples=60)
-    def test_no_code_has_a_larger_cosine(self, magnitude):
-        magnitude = magnitude + np.float32(1e-3)  # the cosine of a filter of zeros is undefined
-        actual = np.asarray(angle(jnp.asarray(magnitude)))
-        best = reference.cosine(reference.angle_code(magnitude), magnitude)
-        np.testing.assert_allclose(reference.cosine(actual, magnitude), best, 1e-6)
-
-    @pytest.mark.parametrize("n", [2, 3, 7, 12])
-    def test_code_is_that_of_an_exhaustive_search(self, n):
-        magnitude = np.abs(laplace((n, 6), seed=n))
-        actual = np.asarray(angle_code(jnp.asarray(magnitude)))
-        np.testing.assert_array_equal(actual, reference.angle_code(magnitude))
-
-    @pytest.mark.parametrize(
-        ("draw", "ones", "cosine"),
-        [("laplace", np.exp(-1), 0.8578), ("normal", 0.541, 0.8997), ("uniform", 2 / 3, 0.9428)],
-    )
-    def test_share_of_ones_of_a_large_filter_is_that_of_its_distribution(self, draw, ones, cosine):
-        rng = np.random.default_rng(0)
-        w = rng.uniform(-1, 1, (200_000, 4)) if draw == "uniform" else getattr(rng, draw)(size=(200_000, 4))
-        magnitude = np.abs(w).astype(np.float32)
-        code = angle_code(jnp.asarray(magnitude))
-        assert share(code) == pytest.approx(ones, abs=0.01)
-        np.testing.assert_allclose(reference.cosine(code, magnitude), cosine, atol=1.5e-3)
-        # The entropy it gives away against half ones, half zeros.
-        even = reference.cosine(half(jnp.asarray(magnitude)), magnitude)
-        assert (even <= reference.cosine(code, magnitude) + 1e-7).all()
-
-    def test_entropy_of_the_optimal_code_of_a_laplacian_is_below_one_bit(self):
-        code = angle_code(jnp.abs(laplace((200_000, 2))))
-        np.testing.assert_allclose(reference.entropy(np.asarray(code).mean(0)), 0.949, atol=6e-3)
-
-    def test_a_filter_of_zeros_gets_a_finite_code(self):
-        code = np.asarray(angle_code(jnp.zeros((9, 2))))
-        assert ((code == 0) | (code == 1)).all()
+clipped = jax.jit(project)
 
 
 class TestProjection:
@@ -332,87 +205,3 @@ class TestRecord:
             siman("top")
         with pytest.raises(ValueError, match=r"unknown scale_init 'mean'.*'fan_in' or 'weights'"):
             siman(scale_init="mean")
-
-
-class TestActivations:
-    @pytest.mark.parametrize("shape", [(3, 5, 5, 4), (4, 32)])
-    def test_forward_and_gradient_are_those_of_the_equations(self, shape):
-        x, cotangent = normal(shape) + 0.3, normal(shape, 1)
-        axes = tuple(range(1, len(shape)))
-        y, vjp = jax.vjp(lambda v: siman_activations().apply(v, {}, progress=0.0), jnp.asarray(x))
-        standardized = reference.standardize(x, axes)
-        np.testing.assert_array_equal(np.asarray(y), np.where(standardized >= 0, 1, -1))
-        slope = np.maximum(0, 2 - 2 * np.abs(standardized))
-        expected = reference.standardize_vjp(x, cotangent * slope, axes)
-        np.testing.assert_allclose(np.asarray(vjp(cotangent)[0]), expected, 2e-5, 2e-6)
-
-    def test_a_sample_does_not_depend_on_the_others_in_its_batch(self):
-        x = jnp.asarray(normal((4, 5, 5, 3)))
-        apply = siman_activations().apply
-        alone = jnp.concatenate([apply(x[i : i + 1], {}, progress=0.0) for i in range(4)])
-        np.testing.assert_array_equal(np.asarray(apply(x, {}, progress=0.0)), np.asarray(alone))
-
-    def test_a_sample_of_zeros_gives_plus_one(self):
-        y = siman_activations().apply(jnp.zeros((2, 7, 7, 3)), {}, progress=0.0)
-        np.testing.assert_array_equal(np.asarray(y), 1)
-
-    @pytest.mark.parametrize("value", [0.0, 1.0, 0.1, -0.1, 3.7, 1e-20, 1e15])
-    @pytest.mark.parametrize("shape", [(1, 7, 7, 3), (2, 32, 32, 16)])
-    def test_a_constant_sample_gives_one_value_and_a_finite_gradient(self, value, shape):
-        # Which of the two: the rounding of the mean decides, where the value is not zero.
-        x = jnp.full(shape, value, jnp.float32)
-        y, vjp = jax.vjp(lambda v: siman_activations().apply(v, {}, progress=0.0), x)
-        assert np.unique(np.asarray(y)).tolist() in ([1.0], [-1.0])
-        assert np.isfinite(np.asarray(vjp(jnp.ones_like(y))[0])).all()
-
-    @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-    def test_half_precision_inputs_are_standardized_in_float32(self, dtype):
-        # A mean of 300 with a deviation of 1 has no significant bits left in bfloat16 arithmetic.
-        x = jnp.asarray(300 + 4 * normal((2, 8, 8, 4)), dtype)
-        y = siman_activations().apply(x, {}, progress=0.0)
-        assert y.dtype == dtype
-        expected = reference.standardize(np.asarray(x, np.float64), (1, 2, 3))
-        np.testing.assert_array_equal(np.asarray(y, np.float64), np.where(expected >= 0, 1, -1))
-
-
-class TestLayer:
-    CASES = (
-        ((2, 6, 6, 3), (3, 3), (1, 1), (1, 1), 0.0),
-        ((2, 7, 5, 4), (3, 3), (2, 2), (1, 1), 0.0),
-        ((1, 6, 8, 4), (1, 1), (2, 2), (0, 0), 0.0),
-        ((2, 6, 6, 2), (3, 5), (1, 2), (0, 2), 0.0),
-        ((2, 5, 5, 3), (3, 3), (1, 1), (1, 1), 1.0),
-        ((2, 5, 5, 3), (3, 3), (2, 1), (1, 1), -1.0),
-    )
-
-    def test_convolving_the_code_is_convolving_its_ones_twice_less_all_ones(self):
-        """With a code b in {0, 1}, as the paper writes it: conv(a, 2b - 1) = 2 conv(a, b) - conv(a, 1)."""
-        x = jnp.asarray(np.where(normal((2, 8, 8, 6)) >= 0, 1, -1), jnp.float32)
-        ones = half_code(jnp.asarray(np.abs(laplace((3, 3, 6, 5), 1)))).astype(jnp.float32)
-
-        def convolved(kernel):
-            return np.asarray(convolution.conv(x, kernel, (1, 1), [(1, 1), (1, 1)]))
-
-        expected = 2 * convolved(ones) - convolved(jnp.ones_like(ones))
-        np.testing.assert_array_equal(convolved(2 * ones - 1), expected)
-
-    @pytest.mark.parametrize(("shape", "size", "strides", "padding", "value"), CASES)
-    @pytest.mark.parametrize("rule", ["half", "median"])
-    def test_layer_is_that_of_the_equations_forward_and_backward(self, shape, size, strides, padding, value, rule):
-        x, w, scale = normal(shape), laplace((*size, shape[-1], 5), 1), normal((5,), 2)
-        kwargs = {"kernel_size": size, "strides": strides, "padding": padding, "padding_value": value}
-        layer = BinaryConv(5, siman(rule), siman_activations(), **kwargs)
-
-        def apply(x, w, scale):
-            memory = {"memory": {"binarizer": siman(rule).init_memory(w)}}
-            return layer.apply({"params": {"kernel": w, "scale": scale}, **memory}, x, train=True)
-
-        code = getattr(reference, f"{rule}_code")(np.abs(reference.standardize(w, (0, 1, 2))))
-        geometry = (strides, padding, value)
-        out, vjp = jax.vjp(apply, jnp.asarray(x), jnp.asarray(w), jnp.asarray(scale))
-        expected = reference.layer(x, w, scale, code, *geometry)
-        np.testing.assert_allclose(np.asarray(out), expected, 2e-5, 1e-5)
-        cotangent = normal(out.shape, 3)
-        wanted = reference.layer_vjp(x, w, scale, code, cotangent, *geometry)
-        for actual, right in zip(vjp(jnp.asarray(cotangent)), wanted, strict=True):
-            np.testing.assert_allclose(np.asarray(actual), right, 2e-5, 2e-5 * np.abs(right).max())
