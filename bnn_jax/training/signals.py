@@ -1,17 +1,22 @@
 """Stopping between two steps when asked to: SIGTERM, Ctrl-C, or a cluster's notice of preemption."""
 
+import os
 import signal
+from collections.abc import Callable
 from types import FrameType, TracebackType
 
 import jax
 from jax.experimental import multihost_utils
+
+Handler = Callable[[int, FrameType | None], None]
 
 
 class StopRequest:
     """Context in which SIGTERM and SIGINT ask for a stop instead of ending the process.
 
     A second signal ends the process at once, as usual. On several hosts the request comes from JAX's
-    preemption service, which sees to it that all hosts stop after the same step.
+    preemption service, which sees to it that all hosts stop after the same step. It waits for SIGTERM, so Ctrl-C
+    is passed on as that.
     """
 
     def __init__(self) -> None:
@@ -19,15 +24,22 @@ class StopRequest:
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
-        if jax.process_count() == 1:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._request)
+        handlers: dict[int, Handler] = {signal.SIGTERM: self._request, signal.SIGINT: self._request}
+        if jax.process_count() > 1:
+            handlers = {signal.SIGINT: self._pass_on}
+        for number, handler in handlers.items():
+            self._previous[number] = signal.signal(number, handler)
         return self
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         del frame
         self.signal = number
         self._restore()
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._restore()
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def requested(self, step: int) -> bool:
         """Whether to stop after finished step `step`; call once for each step."""

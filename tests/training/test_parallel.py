@@ -213,10 +213,11 @@ class TestTwoProcesses:
         assert len(steps) == len(set(steps))
 
 
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
 def test_a_signal_to_one_process_stops_both_after_the_same_step_and_one_process_continues_to_the_same_end(
-    runs, tmp_path
+    runs, tmp_path, number
 ):
-    stopped = launch(tmp_path / "run", processes=2, devices=1, env={"BNN_TOY_AMBUSH": "SIGTERM@9"})
+    stopped = launch(tmp_path / "run", processes=2, devices=1, env={"BNN_TOY_AMBUSH": f"{number}@9"})
     assert [status for status, _ in stopped] == [143, 143], stopped
     step = int(last_state(tmp_path / "run").step)
     assert 0 < step < 20
