@@ -28,30 +28,8 @@ keep_freed_memory()
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
-from benchmarks.train_step import synthetic  # noqa: E402
-from bnn_jax.config import component  # noqa: E402
+from benchmarks.steps import Step  # noqa: E402
 from bnn_jax.config.file import load  # noqa: E402
-from bnn_jax.data import train_iterator  # noqa: E402
-from bnn_jax.training import parallel  # noqa: E402
-from bnn_jax.training.experiment import assemble  # noqa: E402
-
-
-class Step:
-    """An experiment whose steps can be timed."""
-
-    def __init__(self, config):
-        self.experiment = assemble(config)
-        self.state = parallel.replicate(self.experiment.init_state())
-        size = config.data.batch_size
-        self.batch = parallel.split(next(train_iterator(self.experiment.splits.train, batch_size=size, seed=0)))
-
-    def seconds(self, steps: int) -> float:
-        """Runs some steps and says how long they took."""
-        began = time.perf_counter()
-        for _ in range(steps):
-            self.state, metrics = self.experiment.train_step(self.state, self.batch)
-        float(metrics.loss)
-        return time.perf_counter() - began
 
 
 class TeacherForward:
@@ -74,12 +52,11 @@ class TeacherForward:
 def measure(path: str, term: str, batch: int, rounds: int, steps: int) -> dict[str, float]:
     """Medians over rounds, in seconds per step, and the shares."""
     config = load(path)
-    config.data.source, config.data.batch_size = component(synthetic), batch
     rest = [loss for loss in config.losses if loss.name != term]
     if len(rest) == len(config.losses):
         sys.exit(f"{path} has no term {term!r}: it has {[loss.name for loss in config.losses]}")
     # Without the term the teacher's pass is of no use, and not computed.
-    sides = {"with": Step(config), "without": Step(replace(config, losses=rest))}
+    sides = {"with": Step(config, batch), "without": Step(replace(config, losses=rest), batch)}
     if config.teacher is not None:
         sides["teacher"] = TeacherForward(sides["with"])
     times = {name: [] for name in sides}
