@@ -40,7 +40,7 @@ def main(argv: list[str]) -> None:
     keep_freed_memory()
     parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     try:
-        sessions = prepare(_CONFIG.value, Path(_WORKDIR.value) if _WORKDIR.value else None)
+        sessions = prepare(_CONFIG.value, Path(_WORKDIR.value) if _WORKDIR.value else None, dry=_DRY_RUN.value)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"train.py: {error}")
     if not _DRY_RUN.value:

@@ -55,6 +55,7 @@ class RunConfig:
     telemetry_every: int = 0  # steps; 0: off
     eval_every: int = 1  # epochs
     checkpoint_every: int = 1  # epochs; a signal saves at once
+    read_threads: int = 1  # that read ahead, a batch each; as many as the host has cores where reading means decoding
     tensorboard: bool = True  # write TensorBoard events too, where tensorboardX is installed
 
 

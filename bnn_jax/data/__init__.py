@@ -1,4 +1,4 @@
-"""Data: sources in memory, batches in a reproducible order, augmentation on the device.
+"""Data: sources in memory or on disk, batches in a reproducible order, augmentation on the device.
 
 splits = cifar10()
 batches = train_iterator(splits.train, batch_size=128, seed=0)
@@ -9,12 +9,16 @@ x = augment(keys, next(batches)["image"], crop_padding=4, flip=True, mean=info.m
 from bnn_jax.data.augment import augment, example_keys, normalize, random_crop, random_flip
 from bnn_jax.data.cifar import cifar10
 from bnn_jax.data.digits import digits
+from bnn_jax.data.image_folder import image_folder
+from bnn_jax.data.imagenet import imagenet
 from bnn_jax.data.in_memory import from_arrays
+from bnn_jax.data.outline import Absent, outline_of
 from bnn_jax.data.pipeline import eval_batches, steps_per_epoch, train_iterator
 from bnn_jax.data.source import ArraySource, DatasetInfo, Source, Splits, array_source
 from bnn_jax.data.tfds_source import tfds_images
 
 __all__ = [
+    "Absent",
     "ArraySource",
     "DatasetInfo",
     "Source",
@@ -26,7 +30,10 @@ __all__ = [
     "eval_batches",
     "example_keys",
     "from_arrays",
+    "image_folder",
+    "imagenet",
     "normalize",
+    "outline_of",
     "random_crop",
     "random_flip",
     "steps_per_epoch",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,12 @@ from bnn_jax.data.archive import FOLDER, Arrays, is_archive, read_archive
 from bnn_jax.data.in_memory import from_arrays
 from bnn_jax.data.normalization import CIFAR10, IMAGENET, choose
 from bnn_jax.data.order import stratified
-from bnn_jax.data.source import Splits
+from bnn_jax.data.outline import Absent, outlined
+from bnn_jax.data.places import search_places
+from bnn_jax.data.source import DatasetInfo, Splits
 from bnn_jax.data.tfds_source import find_prepared, prepare_command, read_split
 
-__all__ = ["CLASS_NAMES", "cifar10", "search_places"]
+__all__ = ["CLASS_NAMES", "cifar10"]
 
 CLASS_NAMES = (
     "airplane",
@@ -32,15 +33,6 @@ CLASS_NAMES = (
 _NORMALIZATIONS = {"imagenet": IMAGENET, "cifar10": CIFAR10}
 _TRAIN_EXAMPLES, _TEST_EXAMPLES = 50_000, 10_000
 _URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
-
-
-def search_places(directory: str, environment: Mapping[str, str]) -> list[Path]:
-    """The folders to look in: only ``directory`` if given, else those usual on a machine, in order."""
-    if directory:
-        return [Path(directory).expanduser()]
-    named = [environment[key] for key in ("BNN_JAX_DATA", "TFDS_DATA_DIR") if environment.get(key)]
-    places = [*named, "~/tensorflow_datasets", "~/data", "data"]
-    return [Path(place).expanduser() for place in dict.fromkeys(places)]
 
 
 def _not_found(places: list[Path]) -> FileNotFoundError:
@@ -83,6 +75,14 @@ def _read(place: Path) -> tuple[Arrays, Arrays] | None:
     return _read_prepared(prepared, "train"), _read_prepared(prepared, "test")
 
 
+def _outline(directory: str, train_size: int, normalization: str) -> Splits:
+    del directory
+    stats, classes = choose(normalization, _NORMALIZATIONS, "cifar10"), len(CLASS_NAMES)
+    info = DatasetInfo("cifar10", classes, (32, 32, 3), stats.mean, stats.std, CLASS_NAMES)
+    return Splits(Absent(train_size or _TRAIN_EXAMPLES), Absent(_TEST_EXAMPLES), info)
+
+
+@outlined(_outline)
 def cifar10(directory: str = "", train_size: int = 0, normalization: str = "imagenet") -> Splits:
     """50,000 + 10,000 colour images of 32x32 in 10 classes, in memory (184 MB), in the archive's order.
 

@@ -6,7 +6,7 @@ done, the same in every process: a run may be resumed at any step, with any numb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +37,13 @@ def gather(source: Source, indices: npt.NDArray[np.integer]) -> Batch:
     if own is not None:
         batch: Mapping[str, Any] = own(indices)
     else:
-        examples = [source[int(index)] for index in indices]
-        batch = {key: np.stack([example[key] for example in examples]) for key in ("image", "label")}
+        batch = _stack([source[int(index)] for index in indices])
     return {"image": np.asarray(batch["image"]), "label": np.asarray(batch["label"], np.int32)}
+
+
+def _stack(examples: Sequence[Mapping[str, Any]]) -> Batch:
+    images = np.stack([example["image"] for example in examples])
+    return {"image": images, "label": np.asarray([example["label"] for example in examples], np.int32)}
 
 
 def steps_per_epoch(source: Source, batch_size: int) -> int:
@@ -92,7 +96,8 @@ def train_iterator(
 
     Every epoch visits the examples in another order, given by ``seed`` and the epoch's number; the last
     examples, too few for a batch, are left out of that epoch. The global batch of a step does not depend on
-    ``process_count``: each process gets its contiguous part of it, in order.
+    ``process_count``: each process gets its contiguous part of it, in order. Of a source with a ``draw`` each
+    example is a random view, another one in each epoch.
 
     Args:
       source: the examples.
@@ -119,6 +124,7 @@ def train_iterator(
         )
     if seed < 0:
         raise ValueError(f"expected a seed of 0 or more, found {seed}. Use {abs(seed)}, say.")
+    draw = getattr(source, "draw", None)
     per_epoch, share = steps_per_epoch(source, batch_size), batch_size // process_count
 
     # Two orders are in use while batches are read ahead over the end of an epoch.
@@ -129,7 +135,12 @@ def train_iterator(
     def read(step: int) -> Batch:
         epoch, position = divmod(int(step), per_epoch)
         first = position * batch_size + process_index * share
-        return gather(source, order(epoch)[first : first + share])
+        indices = order(epoch)[first : first + share]
+        if draw is None:
+            return gather(source, indices)
+        # By its place in the global batch, so that a view does not depend on the number of processes.
+        places = enumerate(indices, process_index * share)
+        return _stack([draw(int(index), (seed, int(step), place)) for place, index in places])
 
     return _iterate(read, _FOR_EVER, threads, prefetch)
 

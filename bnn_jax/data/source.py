@@ -17,7 +17,9 @@ class Source(Protocol):
     """Anything with a length whose items are ``{"image": (H, W, C), "label": int}``.
 
     A source may also have ``gather(indices) -> {"image": (n, H, W, C), "label": (n,)}``; the pipeline then
-    reads a whole batch with one call.
+    reads a whole batch with one call. And it may have
+    ``draw(index, seed) -> {"image": (H, W, C), "label": int}``, a random view of an example which is a pure function
+    of the index and of ``seed``, a tuple of integers; the pipeline then trains on that.
     """
 
     def __len__(self) -> int: ...

@@ -89,20 +89,44 @@ def _read_array_record(path: Path) -> list[bytes]:
 _READERS = {"tfrecord": read_records, "array_record": _read_array_record}
 
 
-def _serialized(builder: Any, folder: Path, split: str) -> list[bytes]:
-    """The raw examples of a split, which may be a slice such as ``train[:80%]``."""
+def check_split(builder: Any, folder: Path, split: str) -> str:
+    """The file format of a prepared set that is one of labelled images and has this split.
+
+    Args:
+      builder: TFDS's builder of the set.
+      folder: where it was found; for error messages.
+      split: a split or a slice of one, such as ``train[:80%]``.
+
+    Raises:
+      ValueError: if it is another kind of set, or has no such split, or has another file format.
+    """
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    for key, kind in (("image", tfds.features.Image), ("label", tfds.features.ClassLabel)):
+        if key not in features or not isinstance(features[key], kind):
+            raise ValueError(
+                f"{folder}: expected a feature {key!r} of type {kind.__name__}, found {dict(features)}. "
+                "Read this set yourself and pass it through from_arrays."
+            )
     base = re.split(r"[\[+]", split)[0]
     if base not in builder.info.splits:
         raise ValueError(
             f"{folder}: expected a split among {sorted(builder.info.splits)}, found {split!r}. "
             "Name one of these; a slice is written train[:80%]."
         )
-    file_format = builder.info.file_format.value
+    file_format: str = builder.info.file_format.value
     if file_format not in _READERS:
         raise ValueError(
             f"{folder}: expected file format {' or '.join(_READERS)}, found {file_format}. Prepare the set "
             f"again: {prepare_command(builder.name)}"
         )
+    return file_format
+
+
+def _serialized(builder: Any, folder: Path, split: str) -> list[bytes]:
+    """The raw examples of a split."""
+    file_format = check_split(builder, folder, split)
     records: list[bytes] = []
     for part in builder.info.splits[split].file_instructions:
         shard = _READERS[file_format](Path(part.filename))
@@ -148,19 +172,14 @@ def read_split(folder: Path, split: str) -> PreparedSplit:
     from tensorflow_datasets.proto import tf_example_pb2
 
     builder = tfds.builder_from_directory(os.fspath(folder))
+    records = _serialized(builder, folder, split)
     features = builder.info.features
-    for key, kind in (("image", tfds.features.Image), ("label", tfds.features.ClassLabel)):
-        if key not in features or not isinstance(features[key], kind):
-            raise ValueError(
-                f"{folder}: expected a feature {key!r} of type {kind.__name__}, found {dict(features)}. "
-                "Read this set yourself and pass it through from_arrays."
-            )
     shape = features["image"].shape
     images: list[npt.NDArray[np.uint8]] = []
     labels: list[int] = []
     ids: list[bytes] = []
     # The generic TFDS decoder costs twice as much per small image as Pillow does.
-    for index, record in enumerate(_serialized(builder, folder, split)):
+    for index, record in enumerate(records):
         where = f"{folder}, split {split}, example {index}"
         feature = tf_example_pb2.Example.FromString(record).features.feature
         image = _decode(feature["image"].bytes_list.value[0], shape, where)

@@ -67,5 +67,7 @@ def measure(experiment: Experiment, variables: Any) -> Accuracy:
         batch_size=experiment.config.data.eval_batch_size,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        threads=experiment.config.run.read_threads,
+        prefetch=max(4, experiment.config.run.read_threads),
     )
     return evaluate(experiment.eval_step, variables, batches, parallel.split)

@@ -19,6 +19,7 @@ from bnn_jax.data import DatasetInfo, Splits, augment, example_keys, normalize
 from bnn_jax.data import steps_per_epoch as count_steps
 from bnn_jax.inspect import LayerInfo, binary_layers, trace_layers
 from bnn_jax.training import latent, sources
+from bnn_jax.training.examples import open_splits
 from bnn_jax.training.optimizer import build_optimizer, learning_rates
 from bnn_jax.training.parallel import check_batch_size, parallelize
 from bnn_jax.training.stages import is_stage
@@ -75,12 +76,13 @@ class Experiment:
         )
         return jax.jit(init)(_key(self.config.seed, 0))
 
-    def start_state(self, workdir: Path, *, rehearsal: bool = False) -> TrainState:
+    def start_state(self, workdir: Path, *, rehearsal: bool = False, dry: bool = False) -> TrainState:
         """The state training starts from: random, but for weights that the config takes from elsewhere.
 
         Args:
           workdir: The folder of the run, where its stages lie.
           rehearsal: Whether random weights stand in for those of stages, which may not have been run yet.
+          dry: Whether a stage's data need not be there for that.
 
         Raises:
           FileNotFoundError: If those weights are not there.
@@ -90,7 +92,7 @@ class Experiment:
 
         def load(source: str, checkpoint: str, field: str) -> sources.Variables:
             if rehearsal and is_stage(source, config):
-                return sources.stand_in(source, config)
+                return sources.stand_in(source, config, dry=dry)
             return sources.load(source, config, workdir, checkpoint=checkpoint, field=field)
 
         if config.teacher is not None and self.teacher is not None:
@@ -109,15 +111,19 @@ class Experiment:
         return jax.eval_shape(self.init_state)
 
 
-def assemble(config: Config) -> Experiment:
+def assemble(config: Config, *, dry: bool = False) -> Experiment:
     """Builds an experiment, refusing what cannot run before any work is done.
+
+    Args:
+      config: The config.
+      dry: Whether it is not to be run: its data need not be there then, if it is a set that is known.
 
     Raises:
       ValueError: For options out of range; the message names the field.
       FileNotFoundError: If the data is not there.
     """
     _check(config)
-    splits: Splits = config.data.source.build()
+    splits = open_splits(config.data, dry=dry)
     info = splits.info
     steps = count_steps(splits.train, config.data.batch_size)
     if steps < 1:
@@ -181,6 +187,8 @@ def _check(config: Config) -> None:
     for name in ("eval_every", "checkpoint_every"):
         if getattr(config.run, name) < 1:
             raise ValueError(f"run.{name} must be 1 or more epochs, found {getattr(config.run, name)}")
+    if config.run.read_threads < 0:
+        raise ValueError(f"run.read_threads must be 0 or more, found {config.run.read_threads}")
     if config.seed < 0:
         raise ValueError(f"seed must be 0 or more, found {config.seed}")
     if config.data.crop_padding < 0:

@@ -86,6 +86,8 @@ class Loop:
             seed=self.config.seed,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
+            threads=self.config.run.read_threads,
+            prefetch=max(4, self.config.run.read_threads),
         )
         if self.books.iterator:
             self.batches.set_state(self.books.iterator)

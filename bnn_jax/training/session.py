@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from bnn_jax.config import Config, flatten, to_dict
+from bnn_jax.data import Absent
 from bnn_jax.summary import summarize
 from bnn_jax.training import parallel
 from bnn_jax.training import workdir as folder
@@ -27,23 +28,26 @@ class Session:
       workdir: Its folder; None only to describe.
       name: Of the stage, if it is one of a recipe that has several.
       steps_before: Steps of the stages before it.
+      dry: Whether only to describe; the data need not be there then.
 
     Raises:
       ValueError: If the config cannot run, the folder belongs to another one, or weights to start from do not fit.
       FileNotFoundError: If the data is not there, or weights are not.
     """
 
-    def __init__(self, config: Config, workdir: Path | None, name: str = "", steps_before: int = 0):
+    def __init__(
+        self, config: Config, workdir: Path | None, name: str = "", steps_before: int = 0, *, dry: bool = False
+    ):
         self.workdir, self.name, self.steps_before = workdir, name, steps_before
         self.config = config = with_teacher_network(config, workdir)
         if workdir is not None:
             folder.verify(workdir, config)
-        self.experiment = assemble(config)
+        self.experiment = assemble(config, dry=dry)
         self.summary = summarize(self.experiment.model, self.experiment.splits.info.image_shape)
         self.start_step = _latest_step(workdir)
         if references(config) and not self.start_step:
             # Whatever is wrong with weights from elsewhere shows now, before a stage is trained for them.
-            self.experiment.start_state(workdir or Path(), rehearsal=True)
+            self.experiment.start_state(workdir or Path(), rehearsal=True, dry=dry)
         self.console = Console(
             self.experiment.total_steps,
             self.start_step,
@@ -75,7 +79,8 @@ class Session:
         return [
             (
                 "data",
-                f"{info.name}: {len(experiment.splits.train)} training, {len(experiment.splits.test)} test images",
+                f"{info.name}: {len(experiment.splits.train)} training, {len(experiment.splits.test)} test images"
+                f"{' (as published: it is not here)' if isinstance(experiment.splits.train, Absent) else ''}",
             ),
             ("images", f"{'x'.join(map(str, info.image_shape))}, {info.num_classes} classes"),
             (
@@ -164,15 +169,15 @@ def _latest_step(workdir: Path | None) -> int:
     return step
 
 
-def prepare(config: Config, workdir: Path | None) -> list[Session]:
+def prepare(config: Config, workdir: Path | None, *, dry: bool = False) -> list[Session]:
     """The sessions of a recipe, in the order they are to be run; all are checked before the first is.
 
-    Args and errors as `Session` and `bnn_jax.training.stages.plan`.
+    Arguments and errors as `Session` and `bnn_jax.training.stages.plan`.
     """
     sessions: list[Session] = []
     for run in plan(config, workdir):
         before = sum(session.experiment.total_steps for session in sessions)
-        sessions.append(Session(run.config, run.workdir, run.name, before))
+        sessions.append(Session(run.config, run.workdir, run.name, before, dry=dry))
     return needed(sessions)
 
 

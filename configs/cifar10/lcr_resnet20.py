@@ -25,9 +25,9 @@ def get_config() -> Config:
     return retain(irnet_resnet20.get_config(), teacher, ("stage1", "stage2", "stage3"))
 
 
-def retain(config: Config, teacher: Any, features: tuple[str, ...]) -> Config:
-    """A config with the term between these features, and the network `teacher` trained first, for 200 epochs."""
-    stage = replace(deepcopy(config), model=teacher, epochs=200)
+def retain(config: Config, teacher: Any, features: tuple[str, ...], epochs: int = 200) -> Config:
+    """A config with the term between these features, and the network `teacher` trained first, for so many epochs."""
+    stage = replace(deepcopy(config), model=teacher, epochs=epochs)
     stage.data.source = config.data.source  # the same object: one place to say where the data lies
     retention = component(lipschitz_term, features=features)
     config.losses.append(LossConfig("lipschitz", retention, released_weight(alpha=8, batch_size=128)))

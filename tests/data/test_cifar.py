@@ -7,6 +7,7 @@ import pytest
 from bnn_jax.data import cifar, cifar10
 from bnn_jax.data.archive import FOLDER, TEST_FILES, TRAIN_FILES
 from bnn_jax.data.normalization import channel_stats
+from bnn_jax.data.places import search_places
 
 
 @pytest.fixture
@@ -74,10 +75,10 @@ def test_usual_places(nowhere, archive, monkeypatch, place):
 
 
 def test_order_of_places():
-    places = cifar.search_places("", {"BNN_JAX_DATA": "/a", "TFDS_DATA_DIR": "/b"})
+    places = search_places("", {"BNN_JAX_DATA": "/a", "TFDS_DATA_DIR": "/b"})
     home = Path.home()
     assert places == [Path("/a"), Path("/b"), home / "tensorflow_datasets", home / "data", Path("data")]
-    assert cifar.search_places("/x", {"BNN_JAX_DATA": "/a"}) == [Path("/x")]
+    assert search_places("/x", {"BNN_JAX_DATA": "/a"}) == [Path("/x")]
 
 
 def test_subsets_are_balanced_nested_and_the_same_each_time(archive):

@@ -15,6 +15,7 @@ from bnn_jax.models.blocks import Block
 from bnn_jax.models.parts import Parts
 from bnn_jax.training.experiment import assemble
 from bnn_jax.training.schedules import cosine
+from bnn_jax.training.state import without_losses
 from tests.conftest import ROOT
 from tests.reference.layouts import hwio, nhwc
 
@@ -96,6 +97,21 @@ def test_the_teachers_features_have_the_shapes_that_retention_needs(network):
     count = len(made.losses[1].term.features)
     assert experiment.learned["lipschitz"]["scales"].shape == (count,)
     assert made.losses[1].weight == pytest.approx(6.25e-6)
+
+
+@pytest.mark.parametrize(("network", "count"), [("resnet18", 11_690_536), ("resnet34", 21_798_696)])
+def test_on_imagenet_the_network_is_that_of_the_release_and_the_teacher_torchvisions(network, count):
+    """The release counts 2,000 parameters of a layer that it never uses, and 4 scales that its loss learns."""
+    experiment = assemble(load(ROOT / "configs" / "imagenet" / f"lcr_{network}.py"), dry=True)
+    state = experiment.abstract_state()
+    own, theirs = (
+        sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(without_losses(params)))
+        for params in (state.params, state.teacher["params"])
+    )
+    assert own == count
+    assert theirs == {"resnet18": 11_689_512, "resnet34": 21_797_672}[network]
+    assert experiment.learned["lipschitz"]["scales"].shape == (4,)
+    assert experiment.steps_per_epoch == 10_009
 
 
 def test_one_forward_pass_of_the_binary_network_and_one_of_the_teacher_make_a_step():

@@ -9,6 +9,7 @@ import pytest
 
 from bnn_jax.binarizers import siman
 from bnn_jax.config import LossConfig, component
+from bnn_jax.data import cifar10, image_folder
 from bnn_jax.losses import cross_entropy
 from bnn_jax.models import resnet20, vgg_small
 from bnn_jax.training.experiment import assemble, synchronized
@@ -24,6 +25,28 @@ def constant_term(value: float = 1.0):
     return lambda outputs: value + 0.0 * jnp.sum(outputs.logits)
 
 
+class TestWithoutData:
+    @pytest.fixture
+    def config(self, tmp_path):
+        made = toy.config()
+        made.data.source = component(cifar10, directory=str(tmp_path), train_size=1000)
+        return made
+
+    def test_a_dry_run_of_a_published_set_goes_by_what_is_known_of_it(self, config):
+        experiment = assemble(config, dry=True)
+        assert (len(experiment.splits.train), experiment.steps_per_epoch) == (1000, 62)
+
+    def test_a_run_is_refused(self, config):
+        with pytest.raises(FileNotFoundError, match="cifar10: expected"):
+            assemble(config)
+
+    def test_of_a_set_of_the_users_own_nothing_is_known(self, tmp_path):
+        config = toy.config()
+        config.data.source = component(image_folder, directory=str(tmp_path))
+        with pytest.raises(FileNotFoundError, match="expected the folders train/ and val/"):
+            assemble(config, dry=True)
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("path", "value", "message"),
@@ -32,6 +55,7 @@ class TestRefusals:
             ("run.log_every", 0, "run.log_every must be 1 or more, found 0"),
             ("run.eval_every", 0, "run.eval_every must be 1 or more epochs, found 0"),
             ("run.checkpoint_every", -1, "run.checkpoint_every must be 1 or more epochs, found -1"),
+            ("run.read_threads", -1, "run.read_threads must be 0 or more, found -1"),
             ("seed", -1, "seed must be 0 or more, found -1"),
             ("data.crop_padding", -1, "data.crop_padding must be 0 or more pixels, found -1"),
             ("losses", [], "losses holds no term"),
