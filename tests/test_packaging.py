@@ -150,7 +150,7 @@ RANKS = {
     "layers": 4,
     "models": 5,
     **dict.fromkeys(["data", "training"], 6),
-    "evaluation": 7,
+    **dict.fromkeys(["evaluation", "convert"], 7),
 }
 PURE = ("ops", "ste", "binarizers", "losses", "regularizers", "transform")
 NOT_PURE = {"flax", "haiku", "equinox", "ml_collections", "absl", "grain", "tensorflow_datasets", "orbax"}
@@ -194,6 +194,7 @@ def test_imports_point_one_way():
         ("layers", "bnn_jax.data.pipeline"),
         ("models", "bnn_jax.training"),
         ("data", "bnn_jax.models"),
+        ("training", "bnn_jax.convert.torchvision"),
         ("summary", "bnn_jax.training.state"),
     ],
 )

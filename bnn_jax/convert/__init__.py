@@ -1,0 +1,1 @@
+"""Weights of other libraries' networks as files of weights: each module is a command."""
