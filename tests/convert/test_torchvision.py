@@ -9,9 +9,11 @@ from flax.traverse_util import flatten_dict
 
 from bnn_jax import models
 from bnn_jax.config import TeacherConfig, component
+from bnn_jax.config.file import load
 from bnn_jax.convert import torchvision
 from bnn_jax.training import sources
 from bnn_jax.training.state import init_variables
+from tests.conftest import ROOT
 from tests.reference import torchvision as reference
 from tests.reference.layouts import nhwc
 from tests.training import toy
@@ -71,6 +73,12 @@ def test_the_converted_network_is_the_same_function(depth):
     for found, exact in [(logits, expected), *((features[name], stages[name]) for name in stages)]:
         assert found.shape == exact.shape
         np.testing.assert_allclose(found, exact, rtol=0, atol=3e-6 * np.abs(exact).max())
+
+
+@depths
+def test_the_teachers_of_the_configs_for_imagenet_are_this_network(depth):
+    config = load(ROOT / "configs" / "imagenet" / f"lcr_resnet{depth}.py")
+    assert config.teacher.model.build(num_classes=1000) == torchvision.resnet(1000, depth)
 
 
 class TestRefusals:
