@@ -36,7 +36,7 @@ def of_all_with_next(x: Array, ranks: Array) -> tuple[Array, Array]:
     keys = jnp.pad(flat, (0, -flat.size % lanes), constant_values=top).reshape(-1, lanes)
 
     def count_below(trials: Array) -> Array:
-        return jnp.stack([jnp.sum(jnp.sum(keys < t, axis=0, dtype=jnp.int32), dtype=jnp.int32) for t in trials])
+        return jnp.stack([jnp.sum(_count(keys < t), dtype=jnp.int32) for t in trials])
 
     def least_from(bounds: Array) -> Array:
         return jnp.stack([jnp.min(jnp.min(jnp.where(keys >= t, keys, top), axis=0)) for t in bounds])
@@ -84,7 +84,7 @@ def _search_columns(keys: Array, rank: Array) -> Array:
     least, largest = _least(keys.dtype), _largest(keys.dtype)
 
     def count_below(trial: Array) -> Array:
-        return jnp.sum(keys < trial[None], axis=0, dtype=jnp.int32)
+        return _count(keys < trial[None])
 
     def least_from(bound: Array) -> Array:
         return jnp.min(jnp.where(keys >= bound[None], keys, largest), axis=0)
@@ -93,6 +93,16 @@ def _search_columns(keys: Array, rank: Array) -> Array:
         return jnp.max(jnp.where(keys < bound[None], keys, least), axis=0)
 
     return _search(count_below, least_from, largest_to, rank, keys.dtype, keys.shape[0])
+
+
+def _count(marked: Array) -> Array:
+    """The number of True in each column of (n, c)."""
+    # In bytes first, of which a register holds many; no more rows at once than a byte can count.
+    n, rows = marked.shape[0], 128
+    whole = n - n % rows
+    groups = marked[:whole].reshape(-1, rows, marked.shape[1])
+    counts = jnp.sum(jnp.sum(groups, axis=1, dtype=jnp.uint8), axis=0, dtype=jnp.int32)
+    return counts + jnp.sum(marked[whole:], axis=0, dtype=jnp.int32)
 
 
 def _search(
