@@ -10,7 +10,7 @@ from bnn_jax.config.experiment import (
     StageConfig,
     TeacherConfig,
 )
-from bnn_jax.config.overrides import check
+from bnn_jax.config.overrides import check, override
 from bnn_jax.config.serialize import differences, flatten, from_dict, to_dict
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "differences",
     "flatten",
     "from_dict",
+    "override",
     "to_dict",
 ]

@@ -1,4 +1,7 @@
-"""Command-line overrides checked before anything runs, with errors that say what would have been right."""
+"""Fields of a config set by their path, with errors that say what would have been right.
+
+`check` looks at the overrides of a command line before anything runs; `override` sets one field.
+"""
 
 import dataclasses
 import re
@@ -6,7 +9,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any
 
-from bnn_jax.config.component import nearest
+from bnn_jax.config.component import Component, nearest
 from bnn_jax.config.serialize import flatten, to_dict
 
 _PART = re.compile(r"([A-Za-z_]\w*)((?:\[\d+\])*)$")
@@ -29,7 +32,10 @@ def check(config: Any, arguments: Sequence[str]) -> None:
         if not match:
             continue
         negated, path, value = match.groups()
-        current, kind = _lookup(config, path)
+        try:
+            current, kind, _ = _lookup(config, path)
+        except ValueError as error:
+            raise ValueError(f"--config.{path}: {error}") from None
         following = arguments[i + 1] if i + 1 < len(arguments) else "--"
         if kind is bool and value is None and following.lower() in _TRUE_FALSE:
             raise ValueError(f"--config.{path} {following}: write --config.{path}={following}")
@@ -40,9 +46,42 @@ def check(config: Any, arguments: Sequence[str]) -> None:
         _check_value(path, current, kind, value)
 
 
-def _lookup(config: Any, path: str) -> tuple[Any, type]:
-    """The value at `path`, and the type a new one must have."""
-    holder, walked, kind = config, "", type(config)
+def override(config: Any, path: str, value: Any) -> None:
+    """Sets the field at `path` ("losses[0].weight", say) of a config, in place.
+
+    Raises:
+      ValueError: For a path that does not exist (names the nearest) or a value that is not of the
+        field's type.
+    """
+    current, kind, optional = _lookup(config, path)
+    if not (optional and value is None) and not _fits(current, kind, value):
+        expected = "component" if isinstance(current, Component) else kind.__name__
+        raise ValueError(f"{path}: expected {expected} like {current!r}, found {value!r}")
+    head, index = re.fullmatch(r"(.*?)(?:\[(\d+)\])?", path, re.DOTALL).groups()  # type: ignore[union-attr]
+    if index is None:
+        holder, _, name = path.rpartition(".")
+        setattr(_lookup(config, holder)[0] if holder else config, name, value)
+        return
+    items = _lookup(config, head)[0]
+    if not isinstance(items, list):
+        raise ValueError(f"{path}: {head} is no list; set it as a whole, now {items!r}")
+    items[int(index)] = value
+
+
+def _fits(current: Any, kind: type, value: Any) -> bool:
+    """Whether `value` may take the place of `current`."""
+    if isinstance(current, Component):
+        return value is None or isinstance(value, Component)
+    if dataclasses.is_dataclass(current) or kind in (bool, str):
+        return isinstance(value, kind)
+    if kind in (int, float):
+        return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+    return True
+
+
+def _lookup(config: Any, path: str) -> tuple[Any, type, bool]:
+    """The value at `path`, the type a new one must have, and whether None will do."""
+    holder, walked, kind, optional = config, "", type(config), False
     for part in path.split("."):
         match = _PART.match(part)
         name = match.group(1) if match else part
@@ -51,19 +90,17 @@ def _lookup(config: Any, path: str) -> tuple[Any, type]:
         if name not in declared:
             where = f"config.{walked}" if walked else "config"
             hint = _hint(path, list(flatten(to_dict(config))))
-            raise ValueError(
-                f"--config.{path}: {where.rstrip('.')} has no field {name!r}{hint}; it has {list(declared)}"
-            )
+            raise ValueError(f"{where.rstrip('.')} has no field {name!r}{hint}; it has {list(declared)}")
         holder = getattr(holder, name)
-        kind = _kind(declared[name], holder)
+        kind, optional = _kind(declared[name], holder), type(None) in typing.get_args(declared[name])
         for index in re.findall(r"\[(\d+)\]", match.group(2) if match else ""):
             if not isinstance(holder, list | tuple) or int(index) >= len(holder):
                 size = len(holder) if isinstance(holder, list | tuple) else "no"
-                raise ValueError(f"--config.{path}: {name} has {size} items, there is no [{index}]")
+                raise ValueError(f"{name} has {size} items, there is no [{index}]")
             holder = holder[int(index)]
-            kind = type(holder)
+            kind, optional = type(holder), False
         walked += part + "."
-    return holder, kind
+    return holder, kind, optional
 
 
 def _kind(declared: Any, value: Any) -> type:

@@ -4,8 +4,10 @@ import re
 
 import pytest
 
-from bnn_jax.config import LossConfig, check, component
+from bnn_jax.binarizers import irnet
+from bnn_jax.config import LossConfig, TeacherConfig, check, component, flatten, override, to_dict
 from bnn_jax.losses import cross_entropy
+from bnn_jax.training import schedules
 from tests.training import toy
 
 
@@ -112,3 +114,55 @@ class TestWrongTypes:
         # The flag parser would read the flag as true and stumble over the word.
         with pytest.raises(ValueError, match=r"write --config\.data\.flip=false"):
             check(config(), ["--config.data.flip", "false"])
+
+
+class TestOverride:
+    @pytest.mark.parametrize(
+        ("path", "value"),
+        [
+            ("epochs", 9),
+            ("optimizer.learning_rate", 1),
+            ("optimizer.learning_rate", 0.5),
+            ("data.flip", True),
+            ("init_from", "runs/other"),
+            ("losses[0].weight", 0.25),
+            ("losses[0].term.label_smoothing", 0.1),
+            ("model.weights", None),
+            ("model.weights", component(irnet)),
+            ("losses[0].schedule", component(schedules.cosine)),
+            ("teacher", TeacherConfig("runs/other")),
+            ("teacher", None),
+            ("losses[0]", LossConfig("other", component(cross_entropy), 3.0)),
+            ("losses", []),
+        ],
+    )
+    def test_it_sets_that_field_and_no_other(self, path, value):
+        changed = config()
+        override(changed, path, value)
+        before, after = (flatten(to_dict(one)) for one in (config(), changed))
+        inside = re.compile(re.escape(path) + r"($|[.[])")
+        assert {n: v for n, v in after.items() if inside.match(n)} == flatten(to_dict(value), path)
+        assert {n: v for n, v in after.items() if not inside.match(n)} == {
+            n: v for n, v in before.items() if not inside.match(n)
+        }
+
+    @pytest.mark.parametrize(
+        ("path", "value", "message"),
+        [
+            ("epocs", 3, "config has no field 'epocs' (did you mean 'epochs'?)"),
+            ("losses[0].wait", 1.0, "config.losses[0] has no field 'wait' (did you mean 'losses[0].weight'?)"),
+            ("losses[1].weight", 1.0, "losses has 1 items, there is no [1]"),
+            ("epochs", 2.5, "epochs: expected int like 4, found 2.5"),
+            ("epochs", True, "epochs: expected int like 4, found True"),
+            ("epochs", None, "epochs: expected int like 4, found None"),
+            ("optimizer.learning_rate", "0.1", "optimizer.learning_rate: expected float like 0.1, found '0.1'"),
+            ("data.flip", 1, "data.flip: expected bool like False, found 1"),
+            ("model.weights", "irnet", "model.weights: expected component like siman("),
+            ("data", 5, "data: expected DataConfig like DataConfig("),
+        ],
+    )
+    def test_a_wrong_path_or_value_is_refused_and_changes_nothing(self, path, value, message):
+        changed = config()
+        with pytest.raises(ValueError, match="^" + re.escape(message)):
+            override(changed, path, value)
+        assert to_dict(changed) == to_dict(config())
