@@ -30,6 +30,9 @@ class Session:
       steps_before: Steps of the stages before it.
       dry: Whether only to describe; the data need not be there then.
 
+    Attributes:
+      outcome: How `train` ended; None before.
+
     Raises:
       ValueError: If the config cannot run, the folder belongs to another one, or weights to start from do not fit.
       FileNotFoundError: If the data is not there, or weights are not.
@@ -39,6 +42,7 @@ class Session:
         self, config: Config, workdir: Path | None, name: str = "", steps_before: int = 0, *, dry: bool = False
     ):
         self.workdir, self.name, self.steps_before = workdir, name, steps_before
+        self.outcome: Outcome | None = None
         self.config = config = with_teacher_network(config, workdir)
         if workdir is not None:
             folder.verify(workdir, config)
@@ -134,7 +138,7 @@ class Session:
         """
         assert self.workdir is not None, "a session without a workdir can only describe"
         with self.console:
-            outcome = Loop(self.experiment, self.workdir, self.console, self.steps_before).run()
+            self.outcome = outcome = Loop(self.experiment, self.workdir, self.console, self.steps_before).run()
         if jax.process_index() == 0:
             self._conclude(outcome)
         return 0 if outcome.finished and not self.name else outcome.signal

@@ -207,7 +207,9 @@ def test_a_signal_too_late_to_stop_a_stage_keeps_the_next_from_beginning(tmp_pat
     outcome = Outcome(40, 40, signal.SIGTERM, 0.5, 1)
     monkeypatch.setattr(session, "Loop", lambda *_: SimpleNamespace(run=lambda: outcome))
     monkeypatch.setattr(session, "draw_curves", lambda _: None)
+    assert made.outcome is None
     assert made.train() == expected
+    assert made.outcome is outcome
 
 
 def test_a_run_that_has_begun_goes_on_without_its_teachers_folder(tmp_path):
