@@ -42,7 +42,22 @@ def lipschitz(workdir: Path, data: str = "") -> dict[str, Any]:
       FileNotFoundError: If `workdir` is not the folder of a run, or its data is not there.
       ValueError: If there is no checkpoint, or the network has fewer than two stages.
     """
-    experiment, state = load(workdir, "best", data)
+    result = compare(workdir, "best", data)
+    if jax.process_index():
+        return result
+    write_json(workdir / "lipschitz.json", result)
+    _show(result)
+    draw(result, workdir / "lipschitz.png")
+    print(f"Picture and numbers: {workdir / 'lipschitz.png'}, {workdir / 'lipschitz.json'}")
+    return result
+
+
+def compare(workdir: Path, checkpoint: str, data: str = "") -> dict[str, Any]:
+    """What `lipschitz` finds out, of the "best" or "last" checkpoint; nothing is written or shown.
+
+    Args, result and errors as `lipschitz`.
+    """
+    experiment, state = load(workdir, checkpoint, data)
     images = normalized(experiment)
     binary = _norms(experiment.model, state.variables, images)
     teacher = None
@@ -53,14 +68,7 @@ def lipschitz(workdir: Path, data: str = "") -> dict[str, Any]:
     for i, (name, norms) in enumerate(binary.items()):
         factor = None if scales is None else float(abs(scales[i] * scales[i + 1]))
         pairs.append({"pair": name, **_describe(norms, None if teacher is None else teacher.get(name), factor)})
-    result = {"images": len(images), "step": int(state.step), "pairs": pairs}
-    if jax.process_index():
-        return result
-    write_json(workdir / "lipschitz.json", result)
-    _show(result)
-    draw(result, workdir / "lipschitz.png")
-    print(f"Picture and numbers: {workdir / 'lipschitz.png'}, {workdir / 'lipschitz.json'}")
-    return result
+    return {"images": len(images), "step": int(state.step), "pairs": pairs}
 
 
 def _learned_scales(params: Any, stages: int) -> np.ndarray | None:
