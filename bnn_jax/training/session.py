@@ -48,7 +48,7 @@ class Session:
             folder.verify(workdir, config)
         self.experiment = assemble(config, dry=dry)
         self.summary = summarize(self.experiment.model, self.experiment.splits.info.image_shape)
-        self.start_step = _latest_step(workdir)
+        self.start_step = latest_step(workdir)
         if references(config) and not self.start_step:
             # Whatever is wrong with weights from elsewhere shows now, before a stage is trained for them.
             self.experiment.start_state(workdir or Path(), rehearsal=True, dry=dry)
@@ -164,7 +164,8 @@ class Session:
         table(f"Finished{self._suffix}", ("what", "where"), rows)
 
 
-def _latest_step(workdir: Path | None) -> int:
+def latest_step(workdir: Path | None) -> int:
+    """Steps the run in a folder has taken and saved; 0 where there is none."""
     if workdir is None or not (workdir / folder.CONFIG).exists():
         return 0
     checkpoints = Checkpoints(workdir, read_only=True)
