@@ -18,7 +18,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "bnn_jax"
-CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.py") if not p.name.startswith("_"))
+# The budget is what several configs share.
+CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.py") if p.name != "budget.py")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -151,6 +152,7 @@ RANKS = {
     "models": 5,
     **dict.fromkeys(["data", "training"], 6),
     **dict.fromkeys(["evaluation", "convert"], 7),
+    "ablation": 8,
 }
 PURE = ("ops", "ste", "binarizers", "losses", "regularizers", "transform")
 NOT_PURE = {"flax", "haiku", "equinox", "ml_collections", "absl", "grain", "tensorflow_datasets", "orbax"}
@@ -196,6 +198,7 @@ def test_imports_point_one_way():
         ("data", "bnn_jax.models"),
         ("training", "bnn_jax.convert.torchvision"),
         ("summary", "bnn_jax.training.state"),
+        ("evaluation", "bnn_jax.ablation.record"),
     ],
 )
 def test_the_rule_of_imports_forbids(importer, module):
@@ -251,7 +254,7 @@ def test_no_open_ends():
 def test_methods_are_named_in_their_own_files_only():
     """A further paper changes none of these. Names of config files (siman_resnet20) are not meant."""
     methods = re.compile(r"\b(siman|rebnn|lcr([-_ ]?bnn)?|bd[-_ ]?bnn|ir[-_ ]?net)\b", re.IGNORECASE)
-    common = ("layers.py", "losses.py", "transform.py", "training", "data", "evaluation")
+    common = ("layers.py", "losses.py", "transform.py", "training", "data", "evaluation", "ablation")
     files = [p for p in SOURCES if p in (ROOT / "train.py", ROOT / "eval.py")]
     files += [p for p in SOURCES if p.is_relative_to(PACKAGE) and p.relative_to(PACKAGE).parts[0] in common]
     found = [
@@ -292,4 +295,5 @@ def test_config_loads_and_gives_its_command(path, monkeypatch):
     config = module.get_config()
     assert dataclasses.is_dataclass(config)
     assert not isinstance(config, type)
-    assert f"python train.py --config {_name(path)}" in " ".join(module.__doc__.replace("\\\n", " ").split())
+    program = "-m bnn_jax.ablation" if path.parent.name == "ablations" else "train.py"
+    assert f"python {program} --config {_name(path)}" in " ".join(module.__doc__.replace("\\\n", " ").split())

@@ -12,7 +12,7 @@ from bnn_jax.losses import cross_entropy
 from tests.conftest import ROOT
 from tests.training import toy
 
-FILES = sorted((ROOT / "configs").rglob("*.py"))
+FILES = sorted(path for path in (ROOT / "configs").rglob("*.py") if path.parent.name != "ablations")
 
 
 def with_tuple(sizes: tuple[int, ...] = (1, 2), nested: tuple = ()):

@@ -1,0 +1,149 @@
+"""`python -m bnn_jax.ablation` as a user runs it, on an ablation of seconds."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bnn_jax.ablation import report, runner
+from bnn_jax.ablation.plan import plan
+from tests.ablation import tiny
+from tests.test_commands import command
+from tests.training import toy
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory):
+    return tiny.config_file(tmp_path_factory.mktemp("config"))
+
+
+def run(config_file, folder, *arguments, **options):
+    return command("-m", "bnn_jax.ablation", "--config", config_file, "--workdir", folder, *arguments, **options)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, config_file):
+    """Folder of an ablation never stopped, and what was printed."""
+    folder = tmp_path_factory.mktemp("whole") / "ablation"
+    status, output, errors = run(config_file, folder)
+    assert status == 0, errors
+    return folder, output
+
+
+def numbers(folder):
+    return json.loads((folder / report.NUMBERS).read_text())
+
+
+def test_one_command_runs_all_and_writes_table_numbers_and_picture(whole):
+    folder, output = whole
+    assert {path.name for path in folder.iterdir()} == {
+        *("teacher", "as_it_is", "mimic_0.5"),
+        *("ablation.json", "ablation.md", "ablation.png"),
+    }
+    found = numbers(folder)
+    assert [(r["variant"], r["seed"], r["folder"]) for r in found["runs"]] == [
+        ("as it is", 0, "as_it_is/seed0"),
+        ("mimic = 0.5", 0, "mimic_0.5/seed0"),
+        ("as it is", 1, "as_it_is/seed1"),
+        ("mimic = 0.5", 1, "mimic_0.5/seed1"),
+    ]
+    assert found["variants"] == {"as it is": {}, "mimic = 0.5": {"losses[1].weight": 0.5}}
+    for entry in found["runs"]:
+        last = toy.records(folder / entry["folder"], "eval")[-1]
+        assert last["step"] == 20
+        assert entry["numbers"]["accuracy"] == last["accuracy"]
+        assert entry["numbers"]["gain"] == tiny.gain(folder / entry["folder"])["gain"]
+    for name in found["variants"]:
+        of = [entry["numbers"]["accuracy"] for entry in found["runs"] if entry["variant"] == name]
+        statistic = found["statistics"][name]["accuracy"]
+        assert statistic["mean"] == pytest.approx(np.mean(of))
+        assert statistic["deviation"] == pytest.approx(np.std(of, ddof=1))
+        row = f"{100 * np.mean(of):.2f} ± {100 * np.std(of, ddof=1):.2f}"
+        assert f"| {name} | 2 | {row} |" in (folder / report.TABLE).read_text()
+        assert row in output
+    assert (folder / report.PICTURE).read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_run_is_a_usual_one_taught_by_the_shared_teacher(whole):
+    folder, _ = whole
+    planned = plan(tiny.ablation(), folder)
+    [teacher] = planned.shared
+    state, _ = toy.stored(teacher.workdir, teacher.config)
+    taught = [toy.stored(trial.workdir, trial.config)[0] for trial in planned.trials]
+    for student in taught:
+        toy.assert_identical(student.teacher, state.variables)
+    kernels = {np.asarray(student.params["conv"]["kernel"]).tobytes() for student in taught}
+    assert len(kernels) == 4
+
+
+def test_the_same_again_runs_and_measures_nothing(whole, monkeypatch, capsys):
+    folder, _ = whole
+    ablation = tiny.ablation()
+    planned = plan(ablation, folder)
+    before = numbers(folder)
+
+    def refused(*arguments):
+        raise AssertionError(f"run or measured again: {arguments}")
+
+    monkeypatch.setattr(runner, "prepare", refused)
+    monkeypatch.setattr(runner, "take", refused)
+    runner.check(ablation, planned, folder)
+    runner.describe(ablation, planned)
+    assert runner.run(ablation, planned, folder) == 0
+    assert numbers(folder) == before
+    shown = capsys.readouterr().out.splitlines()
+    assert sum(line.endswith("  done") for line in shown) == 4
+
+
+def test_an_ablation_stopped_and_killed_and_continued_ends_as_one_never_stopped(whole, config_file, tmp_path):
+    folder = tmp_path / "ablation"
+    # Batches are counted anew in each process: first the second run is stopped, then a later one killed.
+    status, output, errors = run(config_file, folder, env={"BNN_TOY_AMBUSH": "SIGTERM@48"})
+    assert status == 143, errors
+    assert "saved. The same command continues." in output
+    done = [entry for entry in numbers(folder)["runs"] if entry["numbers"] is not None]
+    assert [entry["folder"] for entry in done] == ["as_it_is/seed0"]
+    status, output, errors = run(config_file, folder, env={"BNN_TOY_AMBUSH": "SIGKILL@40"})
+    assert status == -9, errors
+    assert "== stage 'teacher'" not in output
+    assert "== run 2 of 4: mimic = 0.5, seed 0" in output
+    status, output, errors = run(config_file, folder)
+    assert status == 0, errors
+    assert numbers(folder) == numbers(whole[0])
+    for mine, other in zip(plan(tiny.ablation(), folder).trials, plan(tiny.ablation(), whole[0]).trials, strict=True):
+        toy.assert_same_run(mine.workdir, other.workdir, mine.config)
+        assert (mine.workdir / "asked.txt").read_text() == "gain\n"
+    assert (folder / "teacher" / "metrics.jsonl").read_text().count('"eval"') == 1
+
+
+def test_a_dry_run_shows_the_overridden_plan_and_writes_nothing(config_file, tmp_path):
+    status, output, errors = run(
+        config_file, tmp_path / "w", "--dry_run", "--config.base.epochs", "3", "--config.seeds=7"
+    )
+    assert status == 0, errors
+    folder = tmp_path / "w" / "mimic_0.5" / "seed7"
+    shown = [" ".join(line.split()) for line in output.splitlines()]
+    assert f"mimic = 0.5, seed 7 losses[1].weight = 0.5 {folder} not begun" in shown
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.base.epoch", "3"], "did you mean 'base.epochs'?"),
+        (["--config.base.data.train_examples", "-3"], "data.train_examples must be 0, for all of them, or more"),
+    ],
+)
+def test_a_wrong_command_line_is_refused_before_anything_is_written(config_file, tmp_path, arguments, message):
+    status, _, errors = run(config_file, tmp_path / "w", *arguments)
+    assert status == 1
+    assert errors.startswith("ablation: ")
+    assert message in errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / "w").exists()
+
+
+def test_an_experiment_is_sent_to_train_py(tmp_path):
+    status, _, errors = run(toy.config_file(tmp_path), tmp_path / "w")
+    assert status == 1
+    assert errors == "ablation: the config file gives a Config, no Ablation: run it with train.py\n"

@@ -1,0 +1,49 @@
+"""The ablations that this repository has, on one budget."""
+
+import pytest
+
+from bnn_jax.ablation import Ablation
+from bnn_jax.ablation.plan import plan
+from bnn_jax.config import check, flatten, to_dict
+from bnn_jax.config.file import load
+from configs.ablations.budget import budget
+from configs.cifar10 import lcr_resnet20
+from tests.conftest import ROOT
+
+FILES = sorted(path for path in (ROOT / "configs" / "ablations").glob("*.py") if path.name != "budget.py")
+
+
+def test_the_budget_holds_for_the_experiment_and_its_stages_and_changes_nothing_else():
+    before, made = lcr_resnet20.get_config(), budget(lcr_resnet20.get_config())
+    assert [(c.epochs, c.data.train_examples) for c in (made, made.stages[0].config)] == [(10, 10_000)] * 2
+    assert made.stages[0].config.data.source is made.data.source  # one place to say where the data lies
+    a, b = flatten(to_dict(before)), flatten(to_dict(made))
+    changed = {name.removeprefix("stages[0].config.") for name in a if a[name] != b[name]}
+    assert changed == {"epochs", "data.train_examples", "run.eval_every"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+class TestFiles:
+    def test_it_has_a_plan_on_the_budget(self, path, tmp_path):
+        ablation = load(path)
+        assert isinstance(ablation, Ablation)
+        planned = plan(ablation, tmp_path)
+        assert len(planned.trials) == len(ablation.variants) * len(ablation.seeds)
+        assert [run.name for run in planned.shared] == list(ablation.shared)
+        for run in (*planned.shared, *planned.trials):
+            for config in (run.config, *(stage.config for stage in run.config.stages)):
+                assert (config.epochs, config.data.train_examples) == (10, 10_000)
+
+    def test_the_command_line_overrides_its_experiment(self, path):
+        check(load(path), ["--config.base.data.source.directory", "somewhere", "--config.base.epochs", "1"])
+        with pytest.raises(ValueError, match=r"did you mean 'base\.epochs'"):
+            check(load(path), ["--config.base.epoch", "1"])
+
+
+def test_alpha_is_the_released_coefficient():
+    ablation = load(ROOT / "configs" / "ablations" / "lcr_alpha.py")
+    assert ablation.base.losses[1].name == "lipschitz"
+    weights = {name: fields["losses[1].weight"] for name, fields in ablation.variants.items()}
+    assert weights["alpha 8"] == lcr_resnet20.get_config().losses[1].weight
+    expected = {"alpha 0": 0.0, "alpha 0.8": 0.1, "alpha 8": 1.0, "alpha 80": 10.0}
+    assert {name: weight / weights["alpha 8"] for name, weight in weights.items()} == pytest.approx(expected)
