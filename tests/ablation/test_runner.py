@@ -3,6 +3,7 @@
 import weakref
 from types import SimpleNamespace
 
+import jax
 import pytest
 
 from bnn_jax.ablation import runner
@@ -64,11 +65,12 @@ def test_a_run_that_is_not_finite_is_reported_after_the_others_and_tried_again(a
     assert "10.00 ± 14.14" in capsys.readouterr().out  # of 0 and 20 %
 
 
-def test_a_run_is_gone_from_memory_when_the_next_is_prepared(tmp_path, monkeypatch):
-    seen, alive = [], []
+def test_what_a_run_compiled_and_loaded_is_gone_when_the_next_is_prepared(tmp_path, monkeypatch):
+    seen, alive, programs = [], [], []
 
     def prepare(config, workdir):
         alive.append([ref() is not None for ref in seen])
+        programs.append(len(jax.devices()[0].client.live_executables()))
         sessions = prepare_truly(config, workdir)
         seen.extend(weakref.ref(session.experiment) for session in sessions)
         return sessions
@@ -78,3 +80,4 @@ def test_a_run_is_gone_from_memory_when_the_next_is_prepared(tmp_path, monkeypat
     ablation = Ablation(toy.config(epochs=1), {"plain": {}}, seeds=(0, 1))
     assert runner.run(ablation, plan(ablation, tmp_path), tmp_path) == 0
     assert alive == [[], [False]]
+    assert programs[1] <= programs[0], programs
