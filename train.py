@@ -16,6 +16,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from bnn_jax.config import Config
 from bnn_jax.config.file import check_command_line
 from bnn_jax.training import parallel
 from bnn_jax.training.diagnosis import NonFiniteError
@@ -36,6 +37,9 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     if not _DRY_RUN.value and _WORKDIR.value is None:
         raise app.UsageError("--workdir is needed: a folder for checkpoints, logs and results")
+    if not isinstance(_CONFIG.value, Config):
+        found = type(_CONFIG.value).__name__
+        sys.exit(f"train.py: expected a config file of a Config, found {found}; ablations: python -m bnn_jax.ablation")
     logging.set_verbosity(logging.ERROR)
     keep_freed_memory()
     parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)

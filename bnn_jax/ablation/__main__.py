@@ -32,7 +32,8 @@ def main(argv: list[str]) -> None:
     keep_freed_memory()
     ablation, workdir = _CONFIG.value, Path(_WORKDIR.value)
     if not isinstance(ablation, Ablation):
-        sys.exit(f"ablation: the config file gives a {type(ablation).__name__}, no Ablation: run it with train.py")
+        found = type(ablation).__name__
+        sys.exit(f"ablation: expected a config file of an Ablation, found {found}; experiments: python train.py")
     signal = 0
     try:
         planned = plan(ablation, workdir)

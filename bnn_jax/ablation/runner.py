@@ -9,7 +9,7 @@ from bnn_jax.ablation import report
 from bnn_jax.ablation.plan import Plan, Shared, Trial
 from bnn_jax.ablation.record import Ablation
 from bnn_jax.ablation.results import stored, take
-from bnn_jax.config import Config, to_dict
+from bnn_jax.config import Config
 from bnn_jax.training import workdir as folder
 from bnn_jax.training.console import table
 from bnn_jax.training.diagnosis import NonFiniteError
@@ -41,7 +41,7 @@ def describe(ablation: Ablation, planned: Plan) -> None:
     unfinished = [trial.workdir for trial in _unfinished(ablation, planned)]
     rows = [(f"stage {run.name!r}", "-", str(run.workdir), _state(run.workdir)) for run in planned.shared]
     for trial in planned.trials:
-        fields = ", ".join(f"{path} = {to_dict(value)}" for path, value in ablation.variants[trial.variant].items())
+        fields = ", ".join(f"{path} = {value!r}" for path, value in ablation.variants[trial.variant].items())
         state = _state(trial.workdir) if trial.workdir in unfinished else "done"
         rows.append((f"{trial.variant}, seed {trial.seed}", fields or "-", str(trial.workdir), state))
     table("Plan", ("run", "sets", "folder", "state"), rows)

@@ -143,7 +143,14 @@ def test_a_wrong_command_line_is_refused_before_anything_is_written(config_file,
     assert not (tmp_path / "w").exists()
 
 
-def test_an_experiment_is_sent_to_train_py(tmp_path):
+def test_an_experiment_is_sent_to_train_py_and_an_ablation_from_there(config_file, tmp_path):
+    status, _, errors = command("train.py", "--config", config_file, "--workdir", tmp_path / "w")
+    assert (status, errors.strip()) == (
+        1,
+        "train.py: expected a config file of a Config, found Ablation; ablations: python -m bnn_jax.ablation",
+    )
     status, _, errors = run(toy.config_file(tmp_path), tmp_path / "w")
-    assert status == 1
-    assert errors == "ablation: the config file gives a Config, no Ablation: run it with train.py\n"
+    assert (status, errors.strip()) == (
+        1,
+        "ablation: expected a config file of an Ablation, found Config; experiments: python train.py",
+    )
