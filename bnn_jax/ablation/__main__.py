@@ -46,6 +46,8 @@ def main(argv: list[str]) -> None:
     except KeyboardInterrupt:
         # Between two runs: what is on disk is whole at any moment.
         sys.exit(130)
+    if signal:
+        print(f"Ablation stopped by signal {signal}; the same command continues.")
     # The shell's convention for a program which a signal ended.
     sys.exit(128 + signal if signal else 0)
 

@@ -101,6 +101,7 @@ def test_an_ablation_stopped_and_killed_and_continued_ends_as_one_never_stopped(
     status, output, errors = run(config_file, folder, env={"BNN_TOY_AMBUSH": "SIGTERM@48"})
     assert status == 143, errors
     assert "saved. The same command continues." in output
+    assert output.endswith("Ablation stopped by signal 15; the same command continues.\n")
     done = [entry for entry in numbers(folder)["runs"] if entry["numbers"] is not None]
     assert [entry["folder"] for entry in done] == ["as_it_is/seed0"]
     status, output, errors = run(config_file, folder, env={"BNN_TOY_AMBUSH": "SIGKILL@40"})
