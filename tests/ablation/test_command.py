@@ -132,7 +132,7 @@ def test_a_dry_run_shows_the_overridden_plan_and_writes_nothing(config_file, tmp
     ("arguments", "message"),
     [
         (["--config.base.epoch", "3"], "did you mean 'base.epochs'?"),
-        (["--config.base.data.train_examples", "-3"], "data.train_examples must be 0, for all of them, or more"),
+        (["--config.base.data.batch_size", "0"], "data.batch_size = 0 cannot be split"),
     ],
 )
 def test_a_wrong_command_line_is_refused_before_anything_is_written(config_file, tmp_path, arguments, message):
