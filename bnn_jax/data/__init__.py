@@ -12,7 +12,7 @@ from bnn_jax.data.digits import digits
 from bnn_jax.data.image_folder import image_folder
 from bnn_jax.data.imagenet import imagenet
 from bnn_jax.data.in_memory import from_arrays
-from bnn_jax.data.outline import Absent, outline_of
+from bnn_jax.data.outline import Absent, NowhereError, outline_of
 from bnn_jax.data.pipeline import eval_batches, steps_per_epoch, train_iterator
 from bnn_jax.data.source import ArraySource, DatasetInfo, Source, Splits, array_source
 from bnn_jax.data.tfds_source import tfds_images
@@ -21,6 +21,7 @@ __all__ = [
     "Absent",
     "ArraySource",
     "DatasetInfo",
+    "NowhereError",
     "Source",
     "Splits",
     "array_source",

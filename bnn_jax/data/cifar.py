@@ -11,7 +11,7 @@ from bnn_jax.data.archive import FOLDER, Arrays, is_archive, read_archive
 from bnn_jax.data.in_memory import from_arrays
 from bnn_jax.data.normalization import CIFAR10, IMAGENET, choose
 from bnn_jax.data.order import stratified
-from bnn_jax.data.outline import Absent, outlined
+from bnn_jax.data.outline import Absent, NowhereError, outlined
 from bnn_jax.data.places import search_places
 from bnn_jax.data.source import DatasetInfo, Splits
 from bnn_jax.data.tfds_source import find_prepared, prepare_command, read_split
@@ -35,7 +35,7 @@ _TRAIN_EXAMPLES, _TEST_EXAMPLES = 50_000, 10_000
 _URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 
 
-def _not_found(places: list[Path]) -> FileNotFoundError:
+def _not_found(places: list[Path], directory: str) -> FileNotFoundError:
     looked = "\n".join(f"  {place.absolute()}" for place in places)
     python_version = [place / "cifar-10-batches-py" for place in places]
     note = "".join(
@@ -43,7 +43,8 @@ def _not_found(places: list[Path]) -> FileNotFoundError:
         for path in python_version
         if path.is_dir()
     )
-    return FileNotFoundError(
+    kind = FileNotFoundError if directory else NowhereError
+    return kind(
         f"cifar10: expected {FOLDER}/ or cifar10/<version>/dataset_info.json, found neither in\n"
         f"{looked}{note}\n"
         "Get it in one of three ways, or pass directory (or set BNN_JAX_DATA) to where it is:\n"
@@ -111,7 +112,7 @@ def cifar10(directory: str = "", train_size: int = 0, normalization: str = "imag
     places = search_places(directory, os.environ)
     found = next((arrays for arrays in map(_read, places) if arrays is not None), None)
     if found is None:
-        raise _not_found(places)
+        raise _not_found(places, directory)
     (train_images, train_labels), (test_images, test_labels) = found
     if (len(train_labels), len(test_labels)) != (_TRAIN_EXAMPLES, _TEST_EXAMPLES):
         raise ValueError(

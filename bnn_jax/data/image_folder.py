@@ -10,9 +10,9 @@ from bnn_jax.data.images import ImageSource, Record, View
 from bnn_jax.data.normalization import IMAGENET
 from bnn_jax.data.source import DatasetInfo, Splits
 
-__all__ = ["FolderRecords", "find_folders", "folder_records", "image_folder", "splits_of"]
+__all__ = ["FolderRecords", "class_folders", "find_folders", "folder_records", "image_folder", "splits_of"]
 
-_SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp")
+_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 _TRAIN, _TEST = "train", ("val", "validation", "test")
 
 
@@ -40,6 +40,11 @@ class FolderRecords:
         return Record(path.read_bytes(), self.labels[index], str(path))
 
 
+def class_folders(root: Path) -> list[str]:
+    """Names of the folders in a folder, sorted; without hidden ones."""
+    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+
+
 def folder_records(root: Path) -> FolderRecords:
     """Lists ``root/<class>/**/<image>``.
 
@@ -49,7 +54,7 @@ def folder_records(root: Path) -> FolderRecords:
     """
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: expected a folder with one folder of images per class, found none")
-    classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    classes = class_folders(root)
     if not classes:
         raise ValueError(
             f"{root}: expected one folder of images per class, found none. Images that lie side by side must be "
@@ -60,7 +65,7 @@ def folder_records(root: Path) -> FolderRecords:
     for label, name in enumerate(classes):
         found = sorted(_images(root / name))
         if not found:
-            raise ValueError(f"{root / name}: expected images ({', '.join(_SUFFIXES)}), found none. Remove the folder.")
+            raise ValueError(f"{root / name}: expected images ({', '.join(_SUFFIXES)}), found none.")
         names += [f"{name}/{path}" for path in found]
         labels += [label] * len(found)
     return FolderRecords(root, tuple(names), tuple(labels), tuple(classes))
@@ -68,9 +73,11 @@ def folder_records(root: Path) -> FolderRecords:
 
 def _images(folder: Path) -> list[str]:
     found = []
-    for where, _, files in os.walk(folder):
-        inside = os.path.relpath(where, folder)
-        found += [os.path.normpath(os.path.join(inside, f)) for f in files if f.lower().endswith(_SUFFIXES)]
+    for where, folders, files in os.walk(folder, followlinks=True):
+        # Hidden ones are of editors and file systems.
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        names = [name for name in files if name.lower().endswith(_SUFFIXES) and not name.startswith(".")]
+        found += [os.path.normpath(os.path.join(os.path.relpath(where, folder), name)) for name in names]
     return found
 
 
@@ -113,8 +120,9 @@ def image_folder(
 ) -> Splits:
     """Any set of RGB images in ``train/<class>/`` and ``val/<class>/``, decoded as they are needed.
 
-    Training shows random parts of the images, evaluation their middles, both normalized with ImageNet's mean and std.
-    Give `run.read_threads` as many threads as the host has cores: decoding is the work here.
+    Training shows random parts of the images, evaluation their middles, both normalized with ImageNet's mean and std:
+    `data.crop_padding` is to be 0. Give `run.read_threads` as many threads as the host has cores: decoding is the work
+    here.
 
     Args:
       directory: folder that holds ``train`` and ``val`` (or ``validation``, or ``test``).

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from bnn_jax.data import views
-from bnn_jax.data.order import uniforms
+from bnn_jax.data.chance import uniforms
 
 __all__ = ["ImageSource", "Record", "Records", "View"]
 

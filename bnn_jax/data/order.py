@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["permutation", "stratified", "uniforms"]
+__all__ = ["permutation", "stratified"]
 
 
 def permutation(n: int, seed: int, stream: int = 0) -> npt.NDArray[np.int64]:
@@ -43,14 +43,3 @@ def stratified(labels: npt.NDArray[np.integer], counts: npt.NDArray[np.integer],
         members = np.flatnonzero(labels == label)
         marked[members[permutation(len(members), seed, stream=label)[:count]]] = True
     return marked
-
-
-def uniforms(n: int, *key: int) -> npt.NDArray[np.float64]:
-    """Numbers uniform in [0, 1), a pure function of the arguments: ``float64 (n,)``.
-
-    Args:
-      n: how many.
-      *key: one or more non-negative integers; other keys give independent numbers.
-    """
-    words = np.random.Philox(np.random.SeedSequence(key[0], spawn_key=key[1:])).random_raw(n)
-    return np.ldexp((words >> np.uint64(11)).astype(np.float64), -53)

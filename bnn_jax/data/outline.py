@@ -8,9 +8,13 @@ from typing import Any, TypeVar
 
 from bnn_jax.data.source import Splits
 
-__all__ = ["Absent", "outline_of", "outlined"]
+__all__ = ["Absent", "NowhereError", "outline_of", "outlined"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Splits])
+
+
+class NowhereError(FileNotFoundError):
+    """A published set is in none of the usual places, and no other was named."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -127,15 +128,18 @@ def train_iterator(
     draw = getattr(source, "draw", None)
     per_epoch, share = steps_per_epoch(source, batch_size), batch_size // process_count
 
-    # Two orders are in use while batches are read ahead over the end of an epoch.
-    @lru_cache(maxsize=2)
+    # While batches are read ahead over the end of an epoch, more than one order is in use.
+    @lru_cache(maxsize=2 + prefetch // per_epoch)
     def order(epoch: int) -> npt.NDArray[np.int64]:
         return permutation(len(source), seed, stream=epoch)
+
+    lock = Lock()
 
     def read(step: int) -> Batch:
         epoch, position = divmod(int(step), per_epoch)
         first = position * batch_size + process_index * share
-        indices = order(epoch)[first : first + share]
+        with lock:  # so that threads do not draw the same order side by side
+            indices = order(epoch)[first : first + share]
         if draw is None:
             return gather(source, indices)
         # By its place in the global batch, so that a view does not depend on the number of processes.

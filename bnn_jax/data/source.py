@@ -1,4 +1,4 @@
-"""What a data set is here: arrays in memory, a few facts about them, and two splits."""
+"""What a data set is here: two sources of examples, and a few facts about them; and arrays in memory as a source."""
 
 from __future__ import annotations
 

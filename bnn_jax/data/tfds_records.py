@@ -5,25 +5,27 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Callable
-from functools import cache
 from itertools import accumulate
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from bnn_jax.data.images import Record
 from bnn_jax.data.tfds_source import check_split, prepare_command
-from bnn_jax.data.tfrecord import index_records, map_file
+from bnn_jax.data.tfrecord import index_records
 
 __all__ = ["PreparedRecords"]
 
 Reader = Callable[[int], bytes]
+# That a run has open beside its data.
+_OTHER_FILES = 256
 
 
 class PreparedRecords:
     """One split of a prepared set, in the order of its files; images stay encoded.
 
-    Files are looked for at once and opened when they are first needed: a file cut short is found then. Lengths of
-    records are checked; the checksums of their content only in array_record.
+    Files are looked for at once and indexed when they are first needed: one cut short is found then. Lengths of records
+    are checked; the checksums of their content only in array_record.
 
     Args:
       folder: a version's folder, as `bnn_jax.data.tfds_source.find_prepared` returns it.
@@ -34,7 +36,8 @@ class PreparedRecords:
 
     Raises:
       FileNotFoundError: if a file is missing.
-      ValueError: if there is no such split, or the examples are not images with a label.
+      ValueError: if there is no such split, the examples are not images with a label, or the process may not have as
+        many files open as there are (array_record).
     """
 
     def __init__(self, folder: Path, split: str) -> None:
@@ -52,8 +55,11 @@ class PreparedRecords:
             )
         taken = [part.examples_in_shard - part.skip if part.take == -1 else part.take for part in self._parts]
         self._ends = list(accumulate(taken))
-        # Shards stay open: a thousand of them are a thousand small indices.
-        self._open = cache(lambda number: _OPENERS[file_format](self._parts[number]))
+        if file_format == "array_record":
+            _allow_open_files(len(self._parts))
+        self._lock = Lock()
+        self._readers: dict[int, Reader] = {}
+        self._open = _OPENERS[file_format]
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -61,17 +67,44 @@ class PreparedRecords:
     def __getitem__(self, index: int) -> Record:
         from tensorflow_datasets.proto import tf_example_pb2
 
+        if not 0 <= index < len(self):
+            raise IndexError(f"expected an index in [0, {len(self)}), found {index}")
         number = bisect_right(self._ends, index)
         part = self._parts[number]
         place = part.skip + index - (self._ends[number - 1] if number else 0)
         where = f"{part.filename}, example {place}"
-        read = self._open(number)
+        content = self._reader(number)(place)
         try:
-            example = tf_example_pb2.Example.FromString(read(place))
+            example = tf_example_pb2.Example.FromString(content)
         except Exception as error:  # Protobuf's own is of a package that is no requirement, so not to be imported
-            raise ValueError(f"{where}: expected an intact example, found a damaged one. Copy the file.") from error
+            raise ValueError(
+                f"{where}: expected an intact example, found a damaged one ({error}). Copy the file again."
+            ) from error
         feature = example.features.feature
         return Record(feature["image"].bytes_list.value[0], feature["label"].int64_list.value[0], where)
+
+    def _reader(self, number: int) -> Reader:
+        # Locked, so that threads do not index one file side by side.
+        with self._lock:
+            if number not in self._readers:
+                self._readers[number] = self._open(self._parts[number])
+            return self._readers[number]
+
+
+def _allow_open_files(count: int) -> None:
+    """Raises the process's limit of open files, as far as it may, to `count` more than it needs otherwise."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    need = count + _OTHER_FILES
+    # Two splits, and whatever else a run has open, add up.
+    wanted = soft + need if hard == resource.RLIM_INFINITY else min(soft + need, hard)
+    if wanted < need:
+        raise ValueError(
+            f"expected to be allowed {need:,} open files, as the set has {count:,}, found a limit of {hard:,}. Raise "
+            f"it (ulimit -n {need}), or prepare the set as tfrecord, whose files are opened one at a time."
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _open_array_record(part: Any) -> Reader:
@@ -83,17 +116,28 @@ def _open_array_record(part: Any) -> Reader:
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{part.filename}: expected an intact file, found a damaged one ({error})") from error
     _check_count(part, reader.num_records())
-    return lambda place: reader.read([place])[0]
+
+    def read(place: int) -> bytes:
+        try:
+            found: bytes = reader.read([place])[0]
+        except RuntimeError as error:
+            raise ValueError(
+                f"{part.filename}: example {place} cannot be read ({error}). Copy the file again."
+            ) from error
+        return found
+
+    return read
 
 
 def _open_tfrecord(part: Any) -> Reader:
     path = Path(part.filename)
-    index, data = index_records(path), map_file(path)
+    index = index_records(path)
     _check_count(part, len(index.offsets))
 
     def read(place: int) -> bytes:
-        start = int(index.offsets[place])
-        return bytes(data[start : start + int(index.lengths[place])])
+        # Opened each time: large sets have more files than a process may have open.
+        with path.open("rb", buffering=0) as file:
+            return os.pread(file.fileno(), int(index.lengths[place]), int(index.offsets[place]))
 
     return read
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from bnn_jax.data.crc32c import masked_crc32c
 
-__all__ = ["RecordIndex", "index_records", "map_file", "read_records"]
+__all__ = ["RecordIndex", "index_records", "read_records"]
 
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
@@ -32,12 +32,7 @@ class RecordIndex(NamedTuple):
     lengths: npt.NDArray[np.int64]
 
 
-def map_file(path: Path) -> memoryview:
-    """The bytes of a file, read as they are looked at.
-
-    Raises:
-      FileNotFoundError: if there is no such file.
-    """
+def _map(path: Path) -> memoryview:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a TFRecord file, found none. {_REMEDY}")
     # An empty file cannot be mapped.
@@ -62,7 +57,7 @@ def index_records(path: Path) -> RecordIndex:
       FileNotFoundError: if there is no such file.
       ValueError: if a length is corrupt or the file ends inside a record.
     """
-    data = map_file(path)
+    data = _map(path)
     starts, headers, end = [], [], 0
     while end + _HEADER <= len(data):
         starts.append(end)
@@ -95,7 +90,7 @@ def read_records(path: Path) -> list[bytes]:
       ValueError: if it is damaged or cut short.
     """
     index = index_records(path)
-    data = map_file(path)
+    data = _map(path)
     bounds = list(zip(index.offsets.tolist(), (index.offsets + index.lengths).tolist(), strict=True))
     records = [bytes(data[start:end]) for start, end in bounds]
     for first in range(0, len(records), _CHECKED_TOGETHER):

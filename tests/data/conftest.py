@@ -115,3 +115,16 @@ def tfrecord_writer() -> Callable[[Path, Sequence[bytes]], None]:
 @pytest.fixture(scope="session")
 def reference_masked_crc() -> Callable[[bytes], int]:
     return scalar_masked_crc
+
+
+@pytest.fixture
+def thousand(tmp_path):
+    """ImageNet's form: 1,000 classes, each with one image of two pixels."""
+    image = tmp_path / "one.png"
+    Image.new("RGB", (2, 1)).save(image)
+    for split in ("train", "val"):
+        for i in range(1000):
+            folder = tmp_path / "imagenet" / split / f"n{i:08d}"
+            folder.mkdir(parents=True)
+            (folder / "x.png").hardlink_to(image)
+    return tmp_path

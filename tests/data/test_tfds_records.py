@@ -74,7 +74,37 @@ class TestPreparedRecords:
         with pytest.raises(ValueError, match="00001-of-00003"):
             PreparedRecords(folder, "train")[4]
 
+    @pytest.mark.parametrize("index", [-1, 9])
+    def test_an_index_out_of_range_is_none(self, prepared, file_format, index):
+        folder, _ = prepared(file_format)
+        with pytest.raises(IndexError, match=rf"expected an index in \[0, 9\), found {index}"):
+            PreparedRecords(folder, "train")[index]
+
+    def test_more_files_than_a_process_may_have_open_are_read(
+        self, tmp_path, prepare_tfds, make_example, run_python, file_format
+    ):
+        records = [[make_example(np.zeros((2, 2, 3), np.uint8), 0, str(i))] for i in range(300)]
+        folder = prepare_tfds(tmp_path, "pets", file_format, {"train": records}, ["a"], (None, None, 3), "1.0.0")
+        code = f"""
+            import resource
+            from pathlib import Path
+            resource.setrlimit(resource.RLIMIT_NOFILE, (200, 2000))
+            from bnn_jax.data.tfds_records import PreparedRecords
+            records = PreparedRecords(Path({str(folder)!r}), "train")
+            print(sum(records[i].label == 0 for i in range(300)))
+        """
+        assert run_python(code).split()[-1] == "300"
+
     def test_an_unknown_split_is_refused_with_those_there_are(self, prepared, file_format):
         folder, _ = prepared(file_format)
         with pytest.raises(ValueError, match=r"expected a split among \['test', 'train'\], found 'val'"):
             PreparedRecords(folder, "val")
+
+
+def test_a_limit_of_open_files_that_cannot_be_raised_is_refused_with_what_to_do(tmp_path, prepared, monkeypatch):
+    import resource
+
+    folder, _ = prepared("array_record")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 150))
+    with pytest.raises(ValueError, match=r"ulimit -n 259.* or prepare the set as tfrecord"):
+        PreparedRecords(folder, "train")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bnn_jax.data import views
-from bnn_jax.data.order import uniforms
+from bnn_jax.data.chance import uniforms
+from tests.reference import views as reference
 
 SIDES = st.integers(1, 700)
 SPANS = (("left", "right"), ("top", "bottom"))
@@ -27,6 +28,9 @@ def gradient(height, width):
 
 
 class TestRandomBox:
+    def test_it_is_frozen(self):
+        assert views.random_box(375, 500, uniforms(views.DRAWS, 0, 1, 2)) == (181, 90, 423, 361)
+
     def test_the_first_draw_that_fits_by_hand(self):
         # Half of 10,000 pixels, twice as wide as high: 100 x 50, in the last place that it has.
         box = views.random_box(100, 100, draws(0.5, 0.5, 1 - 1e-9, 1 - 1e-9), (0.25, 0.75), (2.0, 2.0))
@@ -77,6 +81,14 @@ class TestMiddle:
         assert shown.shape == (32, 32, 3)
         assert shown.dtype == np.uint8
         assert shown.flags.c_contiguous
+
+    @given(st.integers(40, 400), st.integers(40, 400), st.integers(20, 40))
+    def test_it_is_the_part_of_the_resized_image_that_torchvision_shows(self, height, width, size):
+        shown = views.middle(gradient(height, width), 40, size)
+        rows, columns = reference.resized(height, width, 40)
+        resized = np.asarray(gradient(height, width).resize((columns, rows), Image.Resampling.BILINEAR))
+        top, left = reference.center(rows, columns, size)
+        np.testing.assert_array_equal(shown, resized[top : top + size, left : left + size])
 
     def test_a_larger_image_is_averaged_not_picked_from(self):
         stripes = np.zeros((80, 80, 3), np.uint8)
