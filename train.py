@@ -21,6 +21,7 @@ from bnn_jax.config.file import check_command_line
 from bnn_jax.training import parallel
 from bnn_jax.training.diagnosis import NonFiniteError
 from bnn_jax.training.host_memory import keep_freed_memory
+from bnn_jax.training.loop import DataError
 from bnn_jax.training.session import prepare
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/digits/siman_digits.py.")
@@ -55,7 +56,7 @@ def main(argv: list[str]) -> None:
         session.describe(show_config=_DRY_RUN.value)
         try:
             signal = 0 if _DRY_RUN.value else session.train()
-        except NonFiniteError as error:
+        except (NonFiniteError, DataError) as error:
             sys.exit(f"train.py: {error}")
         if signal:
             break

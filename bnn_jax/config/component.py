@@ -23,18 +23,13 @@ class Component:
           **runtime: Arguments known only at run time (the number of classes, say): those of the target's
             parameters that have no default and were not given to `component`.
         """
-        return self.function(**self.options(), **runtime)
+        return resolve(self.target)(**options_of(self), **runtime)
 
-    @property
-    def function(self) -> Callable[..., Any]:
-        """The target."""
-        found: Callable[..., Any] = resolve(self.target)
-        return found
 
-    def options(self) -> dict[str, Any]:
-        """The target's arguments that are known here, nested components built."""
-        names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
-        return {name: built(getattr(self, name)) for name in names}
+def options_of(made: Component) -> dict[str, Any]:
+    """The arguments of a component's target that are known to it, nested components built."""
+    names = [field.name for field in dataclasses.fields(made)]  # type: ignore[arg-type]
+    return {name: built(getattr(made, name)) for name in names}
 
 
 def component(target: Callable[..., Any], /, **options: Any) -> Any:

@@ -12,6 +12,7 @@ from orbax.checkpoint import v1 as ocp
 from bnn_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
+CHECKPOINTS = ("best", "last")
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Bookkeeping:
       best_epoch: Epochs that were finished when it was reached.
       iterator: State of the data iterator.
       telemetry: State of the telemetry.
+      examples: Training examples there are; 0 in checkpoints from before this was kept.
     """
 
     sums: dict[str, float] = field(default_factory=dict)
@@ -33,6 +35,7 @@ class Bookkeeping:
     best_epoch: int = 0
     iterator: dict[str, Any] = field(default_factory=dict)
     telemetry: dict[str, Any] = field(default_factory=dict)
+    examples: int = 0
 
 
 class Checkpoints:
@@ -63,13 +66,15 @@ class Checkpoints:
         """Step of the "best" checkpoint (the last, where none was measured) or of the "last".
 
         Raises:
-          ValueError: If there is no checkpoint.
+          ValueError: If there is no checkpoint, or it is asked for by another name.
         """
+        if which not in CHECKPOINTS:
+            raise ValueError(f"expected one of {CHECKPOINTS}, found {which!r}")
         step = self.best_step if which == "best" else None
         step = self.latest_step if step is None else step
         if step is None:
             folder = Path(self._checkpointer.directory).parent
-            raise ValueError(f"{folder} holds no checkpoint yet: train.py saves one after each epoch")
+            raise ValueError(f"{folder} holds no checkpoint yet: train.py saves them as it trains")
         return step
 
     def save(self, state: TrainState, books: Bookkeeping, accuracy: float | None = None) -> None:

@@ -19,7 +19,7 @@ from bnn_jax.data import DatasetInfo, Splits, augment, example_keys, normalize
 from bnn_jax.data import steps_per_epoch as count_steps
 from bnn_jax.inspect import LayerInfo, binary_layers, trace_layers
 from bnn_jax.training import latent, sources
-from bnn_jax.training.examples import open_splits
+from bnn_jax.training.examples import Opener, open_splits
 from bnn_jax.training.optimizer import build_optimizer, learning_rates
 from bnn_jax.training.parallel import check_batch_size, parallelize
 from bnn_jax.training.stages import is_stage
@@ -76,13 +76,13 @@ class Experiment:
         )
         return jax.jit(init)(_key(self.config.seed, 0))
 
-    def start_state(self, workdir: Path, *, rehearsal: bool = False, dry: bool = False) -> TrainState:
+    def start_state(self, workdir: Path, *, rehearsal: bool = False, find: Opener = open_splits) -> TrainState:
         """The state training starts from: random, but for weights that the config takes from elsewhere.
 
         Args:
           workdir: The folder of the run, where its stages lie.
           rehearsal: Whether random weights stand in for those of stages, which may not have been run yet.
-          dry: Whether a stage's data need not be there for that.
+          find: Opens the data of those stages.
 
         Raises:
           FileNotFoundError: If those weights are not there.
@@ -92,7 +92,7 @@ class Experiment:
 
         def load(source: str, checkpoint: str, field: str) -> sources.Variables:
             if rehearsal and is_stage(source, config):
-                return sources.stand_in(source, config, dry=dry)
+                return sources.stand_in(source, config, find)
             return sources.load(source, config, workdir, checkpoint=checkpoint, field=field)
 
         if config.teacher is not None and self.teacher is not None:
@@ -111,19 +111,20 @@ class Experiment:
         return jax.eval_shape(self.init_state)
 
 
-def assemble(config: Config, *, dry: bool = False) -> Experiment:
+def assemble(config: Config, find: Opener = open_splits) -> Experiment:
     """Builds an experiment, refusing what cannot run before any work is done.
 
     Args:
       config: The config.
-      dry: Whether it is not to be run: its data need not be there then, if it is a set that is known.
+      find: Opens its data.
 
     Raises:
       ValueError: For options out of range; the message names the field.
       FileNotFoundError: If the data is not there.
     """
     _check(config)
-    splits = open_splits(config.data, dry=dry)
+    splits = find(config.data)
+    _check_crops(config, splits)
     info = splits.info
     steps = count_steps(splits.train, config.data.batch_size)
     if steps < 1:
@@ -200,6 +201,14 @@ def _check(config: Config) -> None:
         raise ValueError(f"losses must have different names, found {names}")
     check_batch_size(config.data.batch_size, "data.batch_size")
     check_batch_size(config.data.eval_batch_size, "data.eval_batch_size")
+
+
+def _check_crops(config: Config, splits: Splits) -> None:
+    if config.data.crop_padding and hasattr(splits.train, "draw"):
+        raise ValueError(
+            f"data.crop_padding must be 0, found {config.data.crop_padding}: {splits.info.name} shows random parts of "
+            "its images already"
+        )
 
 
 def _check_losses(

@@ -23,6 +23,10 @@ from bnn_jax.training.step import StepMetrics
 from bnn_jax.training.telemetry import Telemetry
 
 
+class DataError(ValueError):
+    """The examples cannot be read, or are not those the run began with."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended.
@@ -78,6 +82,7 @@ class Loop:
             state, self.books = self.checkpoints.restore(experiment.abstract_state())
             # A run that was stopped by a non-finite step may try again.
             state = state.replace(healthy=np.ones((), np.bool_))
+            self._check_examples()
         self.step = int(state.step)
         self.state: TrainState = parallel.replicate(state)
         self.batches = train_iterator(
@@ -104,13 +109,14 @@ class Loop:
 
         Raises:
           NonFiniteError: If the loss or a gradient is not finite; the last good state is saved before.
+          DataError: If an example cannot be read; what was done until then is saved before.
         """
         pending: _Pending | None = None
         per_epoch = self.experiment.steps_per_epoch
         with StopRequest() as stop:
             stopping = False
             while self.step < self.experiment.total_steps and not stopping:
-                batch = next(self.batches)
+                batch = self._read(pending)
                 self.state, metrics = self.experiment.train_step(self.state, parallel.split(batch))
                 # The device works on this step while the host reads the last one's results.
                 self._settle(pending)
@@ -135,6 +141,32 @@ class Loop:
             self.books.best_accuracy,
             self.books.best_epoch,
         )
+
+    def _read(self, pending: _Pending | None) -> dict[str, np.ndarray]:
+        try:
+            batch: dict[str, np.ndarray] = next(self.batches)
+        except (ValueError, OSError) as error:
+            self._settle(pending)
+            raise self._unreadable(error) from error
+        return batch
+
+    def _unreadable(self, error: Exception) -> DataError:
+        """The error of an example that cannot be read, once what was done until then is saved."""
+        # Several hosts save together, but the others read on.
+        if jax.process_count() > 1:
+            return DataError(f"{error}\nThe run goes on from its last checkpoint.")
+        self._save(None)
+        self._close()
+        return DataError(f"{error}\nSaved after step {self.step}: the same command goes on from there.")
+
+    def _check_examples(self) -> None:
+        """Other examples would be another run from here on."""
+        found, expected = len(self.experiment.splits.train), self.books.examples
+        if expected and found != expected:
+            raise DataError(
+                f"the run began with {expected:,} training examples, found {found:,}: put the set back as it was, or "
+                "begin another run in a workdir of its own"
+            )
 
     def _settle(self, pending: _Pending | None) -> None:
         """Reads a step's metrics, adds them up, and reports each `log_every` steps."""
@@ -181,7 +213,11 @@ class Loop:
         last = self.step == self.experiment.total_steps
         accuracy, started = None, time.perf_counter()
         if last or epoch % self.config.run.eval_every == 0:
-            result = measure(self.experiment, self.state.variables)
+            try:
+                result = measure(self.experiment, self.state.variables)
+            except (ValueError, OSError) as error:
+                # It must not cost the epoch, which then stays unmeasured.
+                raise self._unreadable(error) from error
             accuracy = result.top1
             if accuracy > self.books.best_accuracy:
                 self.books.best_accuracy, self.books.best_epoch = accuracy, epoch
@@ -194,7 +230,8 @@ class Loop:
             self.clock = (self.clock[0] + time.perf_counter() - started, self.clock[1])
 
     def _save(self, accuracy: float | None) -> None:
-        self.books.iterator = self.batches.get_state()
+        self.books.examples = len(self.experiment.splits.train)
+        self.books.iterator = {"next_index": self.step}
         self.books.telemetry = self.telemetry.state()
         self.checkpoints.save(self.state, self.books, accuracy)
 

@@ -14,6 +14,7 @@ from bnn_jax.training import workdir as folder
 from bnn_jax.training.checkpoint import Checkpoints
 from bnn_jax.training.console import Console, table
 from bnn_jax.training.curves import draw_curves
+from bnn_jax.training.examples import Opener, open_splits, opener
 from bnn_jax.training.experiment import assemble
 from bnn_jax.training.loop import Loop, Outcome
 from bnn_jax.training.sources import with_teacher_network
@@ -28,7 +29,7 @@ class Session:
       workdir: Its folder; None only to describe.
       name: Of the stage, if it is one of a recipe that has several.
       steps_before: Steps of the stages before it.
-      dry: Whether only to describe; the data need not be there then.
+      find: Opens its data.
 
     Attributes:
       outcome: How `train` ended; None before.
@@ -39,19 +40,19 @@ class Session:
     """
 
     def __init__(
-        self, config: Config, workdir: Path | None, name: str = "", steps_before: int = 0, *, dry: bool = False
+        self, config: Config, workdir: Path | None, name: str = "", steps_before: int = 0, find: Opener = open_splits
     ):
         self.workdir, self.name, self.steps_before = workdir, name, steps_before
         self.outcome: Outcome | None = None
         self.config = config = with_teacher_network(config, workdir)
         if workdir is not None:
             folder.verify(workdir, config)
-        self.experiment = assemble(config, dry=dry)
+        self.experiment = assemble(config, find)
         self.summary = summarize(self.experiment.model, self.experiment.splits.info.image_shape)
         self.start_step = latest_step(workdir)
         if references(config) and not self.start_step:
             # Whatever is wrong with weights from elsewhere shows now, before a stage is trained for them.
-            self.experiment.start_state(workdir or Path(), rehearsal=True, dry=dry)
+            self.experiment.start_state(workdir or Path(), rehearsal=True, find=find)
         self.console = Console(
             self.experiment.total_steps,
             self.start_step,
@@ -120,6 +121,8 @@ class Session:
         assert self.workdir is not None, "a session without a workdir can only describe"
         # Also a barrier: every process has looked for a run to continue before the folder becomes one.
         parallel.check_agreement("the config", json.dumps(to_dict(self.config), sort_keys=True))
+        splits = self.experiment.splits
+        parallel.check_agreement("the number of examples", f"{len(splits.train)} training, {len(splits.test)} test")
         parallel.check_agreement("the step to start from (is the workdir shared?)", str(self.start_step))
         parallel.barrier(f"claim {self.name}")
         if jax.process_index() == 0:
@@ -135,6 +138,7 @@ class Session:
 
         Raises:
           NonFiniteError: If a step is not finite.
+          DataError: If an example cannot be read, or there are not as many as when the run began.
         """
         assert self.workdir is not None, "a session without a workdir can only describe"
         with self.console:
@@ -177,12 +181,14 @@ def latest_step(workdir: Path | None) -> int:
 def prepare(config: Config, workdir: Path | None, *, dry: bool = False) -> list[Session]:
     """The sessions of a recipe, in the order they are to be run; all are checked before the first is.
 
-    Arguments and errors as `Session` and `bnn_jax.training.stages.plan`.
+    With `dry` they can only be described, and a published set need not be there. Other arguments and errors as
+    `Session` and `bnn_jax.training.stages.plan`.
     """
     sessions: list[Session] = []
+    find = opener(dry=dry)
     for run in plan(config, workdir):
         before = sum(session.experiment.total_steps for session in sessions)
-        sessions.append(Session(run.config, run.workdir, run.name, before, dry=dry))
+        sessions.append(Session(run.config, run.workdir, run.name, before, find))
     return needed(sessions)
 
 

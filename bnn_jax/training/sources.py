@@ -16,14 +16,13 @@ from flax import traverse_util
 
 from bnn_jax.config import Config
 from bnn_jax.inspect import get, learned_names, put
-from bnn_jax.training.checkpoint import Checkpoints
-from bnn_jax.training.examples import open_splits
+from bnn_jax.training.checkpoint import CHECKPOINTS, Checkpoints
+from bnn_jax.training.examples import Opener, open_splits
 from bnn_jax.training.latent import Layers
 from bnn_jax.training.stages import is_stage, locate, teacher_source
 from bnn_jax.training.state import init_variables, without_losses
 from bnn_jax.training.workdir import CONFIG, read_config
 
-CHECKPOINTS = ("best", "last")
 COLLECTIONS = ("params", "batch_stats", "memory")
 Variables = dict[str, Any]
 Keys = tuple[str, ...]
@@ -88,13 +87,13 @@ def load(source: str, config: Config, workdir: Path, *, checkpoint: str, field: 
     return _load_file(path) if path.is_file() else _load_run(path, checkpoint)
 
 
-def stand_in(source: str, config: Config, *, dry: bool = False) -> Variables:
+def stand_in(source: str, config: Config, find: Opener = open_splits) -> Variables:
     """Random variables such as the stage `source` will have, to check what is to be done with them.
 
     Raises as `bnn_jax.training.examples.open_splits`.
     """
     stage = next(stage.config for stage in config.stages if stage.name == source)
-    info = open_splits(stage.data, dry=dry).info
+    info = find(stage.data).info
     network = stage.model.build(num_classes=info.num_classes)
     return jax.jit(lambda: init_variables(network, jax.random.key(0), info.image_shape))()
 

@@ -12,7 +12,11 @@ from bnn_jax.losses import cross_entropy
 from tests.conftest import ROOT
 from tests.training import toy
 
-FILES = sorted(path for path in (ROOT / "configs").rglob("*.py") if path.parent.name != "ablations")
+FILES = sorted(
+    path
+    for path in (ROOT / "configs").rglob("*.py")
+    if path.parent.name != "ablations" and not path.name.startswith("_")
+)
 
 
 def with_tuple(sizes: tuple[int, ...] = (1, 2), nested: tuple = ()):

@@ -84,6 +84,17 @@ class TestRetention:
     def test_an_empty_workdir_has_neither_latest_nor_best(self, checkpoints):
         assert checkpoints.latest_step is None
         assert checkpoints.best_step is None
+        with pytest.raises(ValueError, match="holds no checkpoint yet"):
+            checkpoints.step_of("last")
+
+    def test_steps_are_told_by_name(self, checkpoints):
+        checkpoints.save(state(1), Bookkeeping())
+        assert checkpoints.step_of("best") == 1
+        checkpoints.save(state(2), Bookkeeping(), 0.5)
+        checkpoints.save(state(3), Bookkeeping(), 0.4)
+        assert (checkpoints.step_of("best"), checkpoints.step_of("last")) == (2, 3)
+        with pytest.raises(ValueError, match=r"expected one of \('best', 'last'\), found 'latest'"):
+            checkpoints.step_of("latest")
 
     def test_the_latest_and_the_best_are_kept_and_nothing_else(self, checkpoints, tmp_path):
         for step, accuracy in [(1, 0.1), (2, 0.6), (3, 0.4), (4, None), (5, 0.2)]:

@@ -12,6 +12,7 @@ from bnn_jax.config import LossConfig, component
 from bnn_jax.data import cifar10, image_folder
 from bnn_jax.losses import cross_entropy
 from bnn_jax.models import resnet20, vgg_small
+from bnn_jax.training.examples import opener
 from bnn_jax.training.experiment import assemble, synchronized
 from tests.training import toy
 
@@ -27,24 +28,33 @@ def constant_term(value: float = 1.0):
 
 class TestWithoutData:
     @pytest.fixture
-    def config(self, tmp_path):
+    def config(self, tmp_path, monkeypatch):
+        for name in ("BNN_JAX_DATA", "TFDS_DATA_DIR"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.chdir(tmp_path)
         made = toy.config()
-        made.data.source = component(cifar10, directory=str(tmp_path), train_size=1000)
+        made.data.source = component(cifar10, train_size=1000)
         return made
 
     def test_a_dry_run_of_a_published_set_goes_by_what_is_known_of_it(self, config):
-        experiment = assemble(config, dry=True)
+        experiment = assemble(config, opener(dry=True))
         assert (len(experiment.splits.train), experiment.steps_per_epoch) == (1000, 62)
 
     def test_a_run_is_refused(self, config):
         with pytest.raises(FileNotFoundError, match="cifar10: expected"):
             assemble(config)
 
+    def test_a_folder_that_was_named_is_not_overlooked_in_a_dry_run(self, config, tmp_path):
+        config.data.source.directory = str(tmp_path)
+        with pytest.raises(FileNotFoundError, match="cifar10: expected"):
+            assemble(config, opener(dry=True))
+
     def test_of_a_set_of_the_users_own_nothing_is_known(self, tmp_path):
         config = toy.config()
         config.data.source = component(image_folder, directory=str(tmp_path))
         with pytest.raises(FileNotFoundError, match="expected the folders train/ and val/"):
-            assemble(config, dry=True)
+            assemble(config, opener(dry=True))
 
 
 class TestRefusals:
