@@ -177,7 +177,8 @@ class TestTrain:
 
     def test_a_dry_run_needs_no_data_of_a_published_set(self, tmp_path):
         path = ROOT / "configs" / "imagenet" / "lcr_resnet18.py"
-        status, output, errors = command("train.py", "--config", path, "--dry_run", env={"HOME": str(tmp_path)})
+        nowhere = dict.fromkeys(["HOME", "BNN_JAX_DATA", "TFDS_DATA_DIR"], str(tmp_path))
+        status, output, errors = command("train.py", "--config", path, "--dry_run", env=nowhere)
         assert status == 0, errors
         assert output.count("imagenet: 1281167 training, 50000 test images (as published: it is not here)") == 2
         assert "Plan of stage 'teacher'" in output

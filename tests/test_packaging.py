@@ -18,8 +18,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "bnn_jax"
-# The budget is what several configs share.
-CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.py") if p.name != "budget.py")
+# Others are what several configs share.
+CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.py") if not p.name.startswith("_"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -122,8 +122,6 @@ def test_every_import_is_declared():
     core = {canonicalize_name(r.name) for r in CORE}
     runtime = [r for extra, rs in EXTRAS.items() if extra != "dev" for r in rs]
     optional = core | {canonicalize_name(r.name) for r in runtime}
-    # Modules whose distribution is called otherwise, for where it is not installed.
-    renamed = {"cv2": {"opencv-python-headless"}}
     undeclared = []
     for path in SOURCES:
         if path.parts[len(ROOT.parts)] not in ("bnn_jax", "configs", "train.py", "eval.py"):
@@ -134,7 +132,7 @@ def test_every_import_is_declared():
             top = module.partition(".")[0]
             if top in sys.stdlib_module_names or top in ("bnn_jax", "configs"):
                 continue
-            named = renamed.get(top) or {canonicalize_name(d) for d in distributions.get(top, [top])}
+            named = {canonicalize_name(d) for d in distributions.get(top, [top])}
             if not named & (core if node in first else optional):
                 undeclared.append(f"{_name(path)}:{node.lineno} {module}")
     assert not undeclared

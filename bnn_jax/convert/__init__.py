@@ -1,1 +1,1 @@
-"""Weights of other libraries' networks as files of weights: each module is a command."""
+"""Weights of other libraries' networks as files of weights: a module for each library, which is a command."""

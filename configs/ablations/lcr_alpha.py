@@ -8,7 +8,7 @@
 from bnn_jax.ablation import Ablation
 from bnn_jax.ablation.measures import lipschitz_gaps
 from bnn_jax.regularizers import released_weight
-from configs.ablations.budget import budget
+from configs.ablations._budget import budget
 from configs.cifar10 import lcr_resnet20
 
 ALPHAS = (0, 0.8, 8, 80)

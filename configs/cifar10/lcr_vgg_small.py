@@ -7,8 +7,8 @@ See lcr_resnet20.py for how to give a teacher, and for the coefficient.
 
 from bnn_jax import models
 from bnn_jax.config import Config, component
+from configs._retention import retain
 from configs.cifar10 import irnet_vgg_small
-from configs.cifar10.lcr_resnet20 import retain
 
 
 def get_config() -> Config:

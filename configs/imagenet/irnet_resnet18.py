@@ -2,7 +2,8 @@
 
     python train.py --config configs/imagenet/irnet_resnet18.py --workdir runs/irnet_imagenet18
 
-IR-Net itself reports 58.1 % with a recipe of its own: base rate 0.2 warmed up to 0.8, and colour jitter.
+IR-Net itself reports 58.1 % with a recipe of its own: base rate 0.2 warmed up to 0.8, and colour jitter. There is no
+figure for this one yet, ours or another's.
 """
 
 from bnn_jax import losses, models

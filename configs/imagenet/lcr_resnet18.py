@@ -12,7 +12,7 @@ Without, a teacher is trained first, for 90 epochs, by the same command.
 
 from bnn_jax import models
 from bnn_jax.config import Config, component
-from configs.cifar10.lcr_resnet20 import retain
+from configs._retention import retain
 from configs.imagenet import irnet_resnet18
 
 STAGES = ("stage1", "stage2", "stage3", "stage4")

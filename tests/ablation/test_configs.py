@@ -6,11 +6,11 @@ from bnn_jax.ablation import Ablation
 from bnn_jax.ablation.plan import plan
 from bnn_jax.config import check, flatten, to_dict
 from bnn_jax.config.file import load
-from configs.ablations.budget import budget
+from configs.ablations._budget import budget
 from configs.cifar10 import lcr_resnet20
 from tests.conftest import ROOT
 
-FILES = sorted(path for path in (ROOT / "configs" / "ablations").glob("*.py") if path.name != "budget.py")
+FILES = sorted(path for path in (ROOT / "configs" / "ablations").glob("*.py") if not path.name.startswith("_"))
 
 
 def test_the_budget_holds_for_the_experiment_and_its_stages_and_changes_nothing_else():

@@ -98,7 +98,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 def test_a_run_without_a_checkpoint_says_when_there_will_be_one(tmp_path):
     workdir.claim(tmp_path, toy.config())
-    with pytest.raises(ValueError, match=r"holds no checkpoint yet: train\.py saves one after each epoch"):
+    with pytest.raises(ValueError, match=r"holds no checkpoint yet: train\.py saves them as it trains"):
         report.classification(tmp_path)
 
 

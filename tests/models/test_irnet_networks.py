@@ -9,8 +9,9 @@ import pytest
 
 from bnn_jax.binarizers import irnet, irnet_activations
 from bnn_jax.config import component
+from bnn_jax.config.component import options_of
 from bnn_jax.config.file import load
-from bnn_jax.data import from_arrays
+from bnn_jax.data import from_arrays, imagenet, outline_of
 from bnn_jax.models.blocks import Block
 from bnn_jax.models.parts import Parts
 from bnn_jax.training.experiment import assemble
@@ -102,7 +103,8 @@ def test_the_teachers_features_have_the_shapes_that_retention_needs(network):
 @pytest.mark.parametrize(("network", "count"), [("resnet18", 11_690_536), ("resnet34", 21_798_696)])
 def test_on_imagenet_the_network_is_that_of_the_release_and_the_teacher_torchvisions(network, count):
     """The release counts 2,000 parameters of a layer that it never uses, and 4 scales that its loss learns."""
-    experiment = assemble(load(ROOT / "configs" / "imagenet" / f"lcr_{network}.py"), dry=True)
+    made = load(ROOT / "configs" / "imagenet" / f"lcr_{network}.py")
+    experiment = assemble(made, lambda data: outline_of(imagenet)(**options_of(data.source)))
     state = experiment.abstract_state()
     own, theirs = (
         sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(without_losses(params)))
