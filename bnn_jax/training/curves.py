@@ -158,7 +158,8 @@ def _draw_rate(axes: "Axes", records: Sequence[Record]) -> None:
     epochs, values = series(records, "train", "learning_rate")
     if len(values):
         # A record tells of the steps before it.
-        axes.plot(epochs, values, color=INK, linewidth=1.6, drawstyle="steps-pre", marker=_marker(values))
+        line = np.concatenate([[0.0], epochs]), np.concatenate([values[:1], values])
+        axes.plot(*line, color=INK, linewidth=1.6, drawstyle="steps-pre", marker=_marker(values))
         axes.set_ylim(bottom=0)
 
 

@@ -104,8 +104,11 @@ class Loop:
         self.telemetry.restore(self.books.telemetry, self.step, self.state.params, self.state.memory, self._progress())
         self.clock: tuple[float, int] | None = None
 
-    def run(self) -> Outcome:
+    def run(self, stop: StopRequest | None = None) -> Outcome:
         """Trains to the end, or until a signal or a non-finite step.
+
+        Args:
+          stop: Where a stop may have been asked for already, since before this loop was made.
 
         Raises:
           NonFiniteError: If the loss or a gradient is not finite; the last good state is saved before.
@@ -113,7 +116,7 @@ class Loop:
         """
         pending: _Pending | None = None
         per_epoch = self.experiment.steps_per_epoch
-        with StopRequest() as stop:
+        with stop or StopRequest() as stop:
             stopping = False
             while self.step < self.experiment.total_steps and not stopping:
                 batch = self._read(pending)

@@ -17,6 +17,7 @@ from bnn_jax.training.curves import draw_curves
 from bnn_jax.training.examples import Opener, open_splits, opener
 from bnn_jax.training.experiment import assemble
 from bnn_jax.training.loop import Loop, Outcome
+from bnn_jax.training.signals import StopRequest
 from bnn_jax.training.sources import with_teacher_network
 from bnn_jax.training.stages import plan, references
 
@@ -141,8 +142,10 @@ class Session:
           DataError: If an example cannot be read, or there are not as many as when the run began.
         """
         assert self.workdir is not None, "a session without a workdir can only describe"
-        with self.console:
-            self.outcome = outcome = Loop(self.experiment, self.workdir, self.console, self.steps_before).run()
+        # Entered first: what the loop is made of takes its time to compile.
+        with StopRequest() as stop, self.console:
+            loop = Loop(self.experiment, self.workdir, self.console, self.steps_before)
+            self.outcome = outcome = loop.run(stop)
         if jax.process_index() == 0:
             self._conclude(outcome)
         return 0 if outcome.finished and not self.name else outcome.signal

@@ -24,6 +24,8 @@ class StopRequest:
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
+        if self._previous or self.signal:  # entered already
+            return self
         handlers: dict[int, Handler] = {signal.SIGTERM: self._request, signal.SIGINT: self._request}
         if jax.process_count() > 1:
             handlers = {signal.SIGINT: self._pass_on}
@@ -35,10 +37,13 @@ class StopRequest:
         del frame
         self.signal = number
         self._restore()
+        # Where a program is being compiled, the step that is waited for is half a minute away.
+        _say("Stopping after the next step; a second signal ends at once.")
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self._restore()
+        _say("Stopping all hosts after the same step; a second signal ends this one at once.")
         os.kill(os.getpid(), signal.SIGTERM)
 
     def requested(self, step: int) -> bool:
@@ -56,3 +61,8 @@ class StopRequest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
+
+
+def _say(line: str) -> None:
+    # A handler may interrupt a print, which must not be entered twice.
+    os.write(2, f"\n{line}\n".encode())

@@ -205,7 +205,7 @@ class TestNeeded:
 def test_a_signal_too_late_to_stop_a_stage_keeps_the_next_from_beginning(tmp_path, monkeypatch, name, expected):
     made = session.Session(toy.config(), tmp_path / "w", name)
     outcome = Outcome(40, 40, signal.SIGTERM, 0.5, 1)
-    monkeypatch.setattr(session, "Loop", lambda *_: SimpleNamespace(run=lambda: outcome))
+    monkeypatch.setattr(session, "Loop", lambda *_: SimpleNamespace(run=lambda stop: outcome))
     monkeypatch.setattr(session, "draw_curves", lambda _: None)
     assert made.outcome is None
     assert made.train() == expected
