@@ -71,4 +71,7 @@ if __name__ == "__main__":
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"train.py: {error}")
     flags.mark_flag_as_required("config")
-    app.run(main)
+    try:
+        app.run(main)
+    except KeyboardInterrupt:
+        sys.exit(130)  # before there was anything to save

@@ -17,8 +17,9 @@ def load(path: str | Path) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        raise FileNotFoundError(f"there is no config file {path}" + (f"; beside it: {', '.join(near)}" if near else ""))
+        folder = path if path.is_dir() else path.parent
+        near = sorted(str(p) for p in folder.glob("*.py") if not p.name.startswith("_"))
+        raise FileNotFoundError(f"there is no config file {path}" + (f"; there are: {', '.join(near)}" if near else ""))
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None

@@ -30,10 +30,15 @@ def _read_npz(path: Path) -> Arrays:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not an archive of NumPy's (.npz): {error}") from error
+        # NumPy's own words advise to load it unsafely.
+        raise ValueError(
+            f"{path}: expected an archive of NumPy's (.npz), found another file or a damaged one"
+        ) from error
 
 
 def _read_torch(path: Path) -> Arrays:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a state_dict, found no such file")
     try:
         import torch
     except ModuleNotFoundError as error:

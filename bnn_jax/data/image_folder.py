@@ -112,7 +112,7 @@ def splits_of(train: Path, test: Path, view: View, name: str) -> Splits:
 
 
 def image_folder(
-    directory: str,
+    directory: str = "",
     size: int = 224,
     resize: int = 256,
     scale: tuple[float, float] = (0.08, 1.0),
@@ -138,6 +138,8 @@ def image_folder(
       FileNotFoundError: if the two folders are not there.
       ValueError: if they hold other classes, or none, or a number is out of range.
     """
+    if not directory:
+        raise ValueError("image_folder: expected the folder of train/ and val/, found none: give directory")
     view, root = View(size, resize, scale, ratio), Path(directory).expanduser()
     found = find_folders(root)
     if found is None:

@@ -42,7 +42,8 @@ def prepare_command(name: str, file_format: str = "array_record", directory: str
     """The shell command that prepares a set; it needs TensorFlow, once."""
     where = f", data_dir={directory!r}" if directory else ""
     return (
-        'pip install "bnn_jax[prepare]" && python -c "import tensorflow_datasets as tfds; '
+        "pip install -e '.[prepare]' && "
+        'python -c "import tensorflow_datasets as tfds; '
         f"tfds.builder('{name}', file_format='{file_format}'{where}).download_and_prepare()\""
     )
 

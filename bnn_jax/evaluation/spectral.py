@@ -147,6 +147,7 @@ def _show(result: dict[str, Any]) -> None:
         for pair in result["pairs"]
     ]
     table(f"Spectral norms of retention matrices, mean over {result['images']} test images", columns, rows)
+    print("error, n: of n iterations from a vector of ones. One alone may exceed the norm, as a plain sum does.")
 
 
 def draw(result: dict[str, Any], path: Path) -> None:

@@ -134,7 +134,7 @@ class TestDifferences:
 class TestConfigFileErrors:
     def test_a_missing_file_names_those_beside_it(self, tmp_path):
         near = toy.config_file(tmp_path)
-        with pytest.raises(FileNotFoundError, match=f"no config file .*absent.py; beside it: {near}"):
+        with pytest.raises(FileNotFoundError, match=f"no config file .*absent.py; there are: {near}"):
             load(tmp_path / "absent.py")
         with pytest.raises(FileNotFoundError, match="no config file"):
             load(tmp_path / "no_folder" / "absent.py")

@@ -62,20 +62,20 @@ def test_an_archive_of_numpys_is_read_without_pytorch(tmp_path, monkeypatch):
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut short", pickle.dumps({"a": 1})])
 def test_another_file_is_refused(tmp_path, content):
     (tmp_path / "x.npz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"x\.npz is not an archive of NumPy's"):
+    with pytest.raises(ValueError, match=r"x\.npz: expected an archive of NumPy's"):
         state_dict.read(tmp_path / "x.npz")
 
 
 def test_a_single_array_is_refused(tmp_path):
     with (tmp_path / "x.npz").open("wb") as file:
         np.save(file, np.zeros(3))
-    with pytest.raises(ValueError, match=r"x\.npz is not an archive of NumPy's"):
+    with pytest.raises(ValueError, match=r"x\.npz: expected an archive of NumPy's"):
         state_dict.read(tmp_path / "x.npz")
 
 
 def test_objects_are_refused_unread(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.array([print], object))
-    with pytest.raises(ValueError, match=r"x\.npz is not an archive of NumPy's"):
+    with pytest.raises(ValueError, match=r"x\.npz: expected an archive of NumPy's"):
         state_dict.read(tmp_path / "x.npz")
 
 
@@ -111,7 +111,13 @@ def test_no_file_is_said_to_be_none(tmp_path, stored):
 
 
 def test_without_pytorch_the_way_around_is_said(tmp_path, monkeypatch):
+    (tmp_path / "x.pth").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install -e '\.\[convert\]'") as caught:
         state_dict.read(tmp_path / "x.pth")
     assert "numpy.savez('x_state.npz', **arrays)" in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_said_so_whatever_is_installed(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"x\.pth: expected a state_dict, found no such file"):
+        state_dict.read(tmp_path / "x.pth")

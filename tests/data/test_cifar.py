@@ -136,7 +136,7 @@ def test_nothing_found_lists_places_and_remedies(nowhere, monkeypatch):
         "cifar-10-binary.tar.gz | tar xz -C ~/data",
         "file_format='array_record'",
         "file_format='tfrecord'",
-        'pip install "bnn_jax[prepare]"',
+        "pip install -e '.[prepare]'",
     ):
         assert str(part) in text
 

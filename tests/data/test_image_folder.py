@@ -72,6 +72,8 @@ class TestImageFolder:
             image_folder(str(folder))
         with pytest.raises(FileNotFoundError, match="expected the folders train/ and val/"):
             image_folder(str(tmp_path / "nowhere"))
+        with pytest.raises(ValueError, match="give directory"):
+            image_folder()
         flat = tmp_path / "flat"
         for split in ("train", "val"):
             (flat / split).mkdir(parents=True)
