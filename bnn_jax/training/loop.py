@@ -1,6 +1,7 @@
 """The training loop: steps, evaluation, logs and checkpoints until the run is over or asked to stop."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ class Loop:
         """Trains to the end, or until a signal or a non-finite step.
 
         Args:
-          stop: Where a stop may have been asked for already, since before this loop was made.
+          stop: Entered by the caller, who may have been asked to stop while this loop was made; None for its own.
 
         Raises:
           NonFiniteError: If the loss or a gradient is not finite; the last good state is saved before.
@@ -116,7 +117,7 @@ class Loop:
         """
         pending: _Pending | None = None
         per_epoch = self.experiment.steps_per_epoch
-        with stop or StopRequest() as stop:
+        with StopRequest() if stop is None else nullcontext(stop) as stop:
             stopping = False
             while self.step < self.experiment.total_steps and not stopping:
                 batch = self._read(pending)

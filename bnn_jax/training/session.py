@@ -1,6 +1,7 @@
 """One call of train.py: check, describe, train or continue, and say where everything is."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -175,10 +176,8 @@ def latest_step(workdir: Path | None) -> int:
     """Steps the run in a folder has taken and saved; 0 where there is none."""
     if workdir is None or not (workdir / folder.CONFIG).exists():
         return 0
-    checkpoints = Checkpoints(workdir, read_only=True)
-    step = checkpoints.latest_step or 0
-    checkpoints.close()
-    return step
+    with closing(Checkpoints(workdir, read_only=True)) as checkpoints:
+        return checkpoints.latest_step or 0
 
 
 def prepare(config: Config, workdir: Path | None, *, dry: bool = False) -> list[Session]:

@@ -24,8 +24,6 @@ class StopRequest:
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
-        if self._previous or self.signal:  # entered already
-            return self
         handlers: dict[int, Handler] = {signal.SIGTERM: self._request, signal.SIGINT: self._request}
         if jax.process_count() > 1:
             handlers = {signal.SIGINT: self._pass_on}
