@@ -176,31 +176,3 @@ class BatchNorm(nn.Module):
 
 def _spread(v: Array, x: Array) -> Array:
     return jnp.expand_dims(v, range(x.ndim - 1))
-
-
-class PReLU(nn.Module):
-    """max(x, 0) + slope * min(x, 0) with a learned slope per channel (He et al. 2015)."""
-
-    initial: float = 0.25
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """Applies to `x`, (..., channels)."""
-        slope = self.param("slope", nn.initializers.constant(self.initial), x.shape[-1:])
-        return jnp.where(x >= 0, x, _spread(slope, x).astype(x.dtype) * x)
-
-
-class Activation(nn.Module):
-    """A non-linearity by name: "prelu", "hardtanh", "relu" or "none"."""
-
-    kind: str
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """Applies to `x`, (..., channels)."""
-        if self.kind == "prelu":
-            return PReLU(name="prelu")(x)
-        plain = {"hardtanh": nn.hard_tanh, "relu": nn.relu, "none": lambda v: v}
-        if self.kind not in plain:
-            raise ValueError(f"unknown activation {self.kind!r}: expected one of {sorted([*plain, 'prelu'])}")
-        return plain[self.kind](x)

@@ -9,8 +9,9 @@ import pytest
 
 from bnn_jax import inspect
 from bnn_jax.binarizers import siman, siman_activations
-from bnn_jax.layers import BatchNorm, BinaryConv, BinaryDense, PReLU
+from bnn_jax.layers import BatchNorm, BinaryConv, BinaryDense
 from bnn_jax.models import resnet20
+from bnn_jax.nonlinearities import PReLU
 
 
 class Written(nn.Module):

@@ -3,6 +3,7 @@
 from bnn_jax.binarizers import measures
 from bnn_jax.binarizers.base import ActivationBinarizer, Binary, WeightBinarizer
 from bnn_jax.binarizers.irnet import ede_schedule, irnet, irnet_activations
+from bnn_jax.binarizers.reactnet import reactnet, rsign
 from bnn_jax.binarizers.siman import angle_code, half_code, median_code, siman, siman_activations
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "irnet_activations",
     "measures",
     "median_code",
+    "reactnet",
+    "rsign",
     "siman",
     "siman_activations",
 ]

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from bnn_jax.binarizers import ActivationBinarizer, WeightBinarizer
-from bnn_jax.layers import INITIALIZERS, Activation, BatchNorm, BinaryConv
+from bnn_jax.layers import INITIALIZERS, BatchNorm, BinaryConv
+from bnn_jax.nonlinearities import Activation
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class Parts:
     Attributes:
       weights: Weight binarizer of the binary layers; None for full precision.
       activations: Activation binarizer of the binary layers; None for full precision.
-      activation: Non-linearity between layers: "prelu", "hardtanh", "relu" or "none".
+      activation: Non-linearity between layers: "prelu", "rprelu", "hardtanh", "relu" or "none".
       conv_init: Initializer of the kernels, a key of `bnn_jax.layers.INITIALIZERS`.
       norm_scale: Initial scale of batch normalization.
       padding_value: What binary convolutions pad with: 0, +1 or -1.

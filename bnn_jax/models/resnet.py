@@ -9,9 +9,10 @@ from jax import Array
 
 from bnn_jax.binarizers import ActivationBinarizer, WeightBinarizer
 from bnn_jax.binarizers.base import Progress
-from bnn_jax.layers import INITIALIZERS, Activation, BinaryDense
+from bnn_jax.layers import INITIALIZERS, BinaryDense
 from bnn_jax.models.blocks import SHORTCUTS, SKIPS, Block
 from bnn_jax.models.parts import Parts
+from bnn_jax.nonlinearities import Activation
 
 
 class ResNet(nn.Module):
@@ -132,7 +133,7 @@ def resnet20(
       num_classes: Outputs of the classifier.
       weights: Weight binarizer; None for full precision.
       activations: Activation binarizer; None for full precision.
-      activation: Non-linearity in the blocks, see `bnn_jax.layers.Activation`.
+      activation: Non-linearity in the blocks, see `bnn_jax.nonlinearities.Activation`.
       skip: "double" or "single".
       shortcut: "pad", "conv", "binary_conv" or "pool_conv".
       stem_activation: Non-linearity after the stem.

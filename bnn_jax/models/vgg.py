@@ -75,7 +75,7 @@ def vgg_small(
       num_classes: Outputs of the classifier.
       weights: Weight binarizer; None for full precision.
       activations: Activation binarizer; None for full precision.
-      activation: Non-linearity, see `bnn_jax.layers.Activation`.
+      activation: Non-linearity, see `bnn_jax.nonlinearities.Activation`.
       conv_init: Initializer of convolutions, a key of `bnn_jax.layers.INITIALIZERS`.
       dense_init: Initializer of the classifier.
       padding_value: What binary convolutions pad with: 0, +1 or -1.
