@@ -1,6 +1,6 @@
 """The budget that all ablations share, so that papers and variants are compared alike.
 
-10,000 training images, 1,000 of each class and the same for all, and 10 epochs: 780 steps of 128. Schedules follow the
+5,000 training images, 500 of each class and the same for all, and 10 epochs: 390 steps of 128. Schedules follow the
 number of epochs, so each method runs through all of its own. Accuracy is measured once, at the end, on the
 whole test set.
 """
@@ -8,7 +8,7 @@ whole test set.
 from bnn_jax.config import Config
 
 EPOCHS = 10
-TRAIN_SIZE = 10_000
+TRAIN_SIZE = 5_000
 
 
 def budget(config: Config) -> Config:

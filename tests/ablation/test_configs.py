@@ -15,7 +15,7 @@ FILES = sorted(path for path in (ROOT / "configs" / "ablations").glob("*.py") if
 
 def test_the_budget_holds_for_the_experiment_and_its_stages_and_changes_nothing_else():
     before, made = lcr_resnet20.get_config(), budget(lcr_resnet20.get_config())
-    assert [(c.epochs, c.data.source.train_size) for c in (made, made.stages[0].config)] == [(10, 10_000)] * 2
+    assert [(c.epochs, c.data.source.train_size) for c in (made, made.stages[0].config)] == [(10, 5_000)] * 2
     assert made.stages[0].config.data.source is made.data.source  # one place to say where the data lies
     a, b = flatten(to_dict(before)), flatten(to_dict(made))
     changed = {name.removeprefix("stages[0].config.") for name in a if a[name] != b[name]}
@@ -32,7 +32,7 @@ class TestFiles:
         assert [run.name for run in planned.shared] == list(ablation.shared)
         for run in (*planned.shared, *planned.trials):
             for config in (run.config, *(stage.config for stage in run.config.stages)):
-                assert (config.epochs, config.data.source.train_size) == (10, 10_000)
+                assert (config.epochs, config.data.source.train_size) == (10, 5_000)
 
     def test_the_command_line_overrides_its_experiment(self, path):
         check(load(path), ["--config.base.data.source.directory", "somewhere", "--config.base.epochs", "1"])
