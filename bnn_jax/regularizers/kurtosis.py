@@ -1,0 +1,166 @@
+"""Kurtosis of latent weights (BD-BNN, Rozen et al. 2022, arXiv 2204.02004; KURE, Shkolnik et al. 2020).
+
+Binarizing loses least where weights lie in two heaps. The regularizer draws the kurtosis of each layer's weights,
+
+    K(w) = mean(((w - mean w) / std w)^4)        std unbiased; normal 3, uniform 1.8, two heaps towards 1
+
+to a target:  L = mean over layers of (K(w_l) - target_l)^2.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from bnn_jax.losses import Outputs
+from bnn_jax.ops.kurtosis import kurtosis as column_kurtosis
+from bnn_jax.regularizers.kernels import FIRST, kernels
+
+Target = float | str | Sequence[float]
+REDUCTIONS = ("mean", "sum", "max")
+
+# For ResNet-18: 16 convolutions of blocks, and after the second one of stages 2 to 4 their shortcut's.
+RELEASED_TARGETS: Mapping[str, tuple[float, ...]] = {
+    "cifar": (*[1.4] * 14, 1.8, 1.8, 1.8, 1.8, 2.2),
+    "imagenet": (1.8, 1.4, 1.4, 1.4, 1.4, 1.2, 1.4, 1.2, 1.2, 1.4, 1.4, 1.4, 1.2, 1.2, 1.2, 1.2, 1.4, 1.0, 1.0),
+    "teacher": (1.8, 1.8, 1.8, 1.8, 1.8, 1.8, 1.4, 1.8, 1.8, 1.8, 1.4, 1.4, 1.4, 1.4, 1.8, 1.2, 1.4, 1.2, 1.2),
+}
+
+
+def weight_kurtosis(w: Array, *, per_channel: bool = False) -> Array:
+    """The kurtosis of a weight, of all its values or of each output channel.
+
+    Args:
+      w: (..., features), floating point.
+      per_channel: Whether each filter (last axis) has one of its own.
+
+    Returns:
+      Scalar, or (features,); float32 or wider. 0, without gradient, where all values are the same.
+
+    Raises:
+      ValueError: If there are fewer than two values.
+    """
+    flat = w.reshape(-1, w.shape[-1]) if per_channel else w.reshape(-1, 1)
+    if flat.shape[0] < 2:
+        raise ValueError(f"kurtosis needs two or more values, found shape {w.shape} (per_channel = {per_channel})")
+    values = column_kurtosis(flat)
+    return values if per_channel else values[0]
+
+
+def kurtosis(
+    params: Any,
+    target: Target = 1.8,
+    *,
+    where: str = "",
+    skip: str = "",
+    reduction: str = "mean",
+    per_channel: bool = False,
+) -> Array:
+    """How far the kurtosis of each weight is from its target: (K - target)^2, over the weights.
+
+    Args:
+      params: Any pytree.
+      target: One for all; or one for each weight, in the order of their paths; or "cifar", "imagenet", "teacher",
+        the released lists for ResNet-18, of which smaller networks take the first so many.
+      where: Which weights, see `bnn_jax.regularizers.kernels.kernels`.
+      skip: Which of these not.
+      reduction: Over the weights: "mean", "sum" or "max" (whose gradient moves the worst one alone).
+      per_channel: Whether each output channel is to have the target, and the mean over these is taken.
+
+    Returns:
+      Scalar, float32 or wider. A weight whose values are all the same adds nothing.
+
+    Raises:
+      ValueError: If a rule matches nothing, or targets and weights differ in number.
+
+    Example:
+      >>> loss = cross_entropy + kurtosis(params, target=1.4, skip="^stem")
+    """
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"unknown reduction {reduction!r}: expected one of {REDUCTIONS}")
+    chosen = kernels(params, where, skip)
+    wanted = targets_of(target, list(chosen))
+    parts = jnp.stack([_distance(w, wanted[path], per_channel) for path, w in chosen.items()])
+    if reduction == "max":
+        return jnp.max(parts)
+    return jnp.sum(parts) if reduction == "sum" else jnp.mean(parts)
+
+
+def _distance(w: Array, target: float, per_channel: bool) -> Array:
+    values = weight_kurtosis(w, per_channel=per_channel)
+    return jnp.mean(jnp.where(values > 0, jnp.square(values - target), 0.0))
+
+
+def targets_of(target: Target, paths: Sequence[str]) -> dict[str, float]:
+    """The target of each weight.
+
+    Args:
+      target: As in `kurtosis`.
+      paths: Of the weights, in order.
+
+    Raises:
+      ValueError: For an unknown list, or one of another length.
+    """
+    if isinstance(target, int | float):
+        return dict.fromkeys(paths, float(target))
+    if isinstance(target, str):
+        if target not in RELEASED_TARGETS:
+            raise ValueError(f"unknown targets {target!r}: expected a number or one of {sorted(RELEASED_TARGETS)}")
+        known = RELEASED_TARGETS[target]
+        if len(paths) > len(known):
+            raise ValueError(
+                f"targets {target!r} are {len(known)} numbers, for {len(paths)} weights: give one number for all"
+            )
+        return dict(zip(paths, known, strict=False))
+    if len(target) != len(paths):
+        raise ValueError(f"expected a target for each of the weights {list(paths)}, found {len(target)}")
+    return dict(zip(paths, map(float, target), strict=True))
+
+
+@dataclass(frozen=True)
+class KurtosisTerm:
+    """`kurtosis` as a term of the loss; arguments as its."""
+
+    target: Target
+    where: str
+    skip: str
+    reduction: str
+    per_channel: bool
+
+    def __call__(self, outputs: Outputs) -> Array:
+        """The term's value."""
+        return kurtosis(
+            outputs.params,
+            self.target,
+            where=self.where,
+            skip=self.skip,
+            reduction=self.reduction,
+            per_channel=self.per_channel,
+        )
+
+    def targets(self, params: Any) -> dict[str, float]:
+        """The target of each weight, by path."""
+        return targets_of(self.target, list(kernels(params, self.where, self.skip)))
+
+
+def kurtosis_term(
+    target: float = 1.8,
+    targets: str | tuple[float, ...] = "",
+    where: str = "",
+    skip: str = FIRST,
+    reduction: str = "mean",
+    per_channel: bool = False,
+) -> KurtosisTerm:
+    """`kurtosis` of the network's weights as a term of the loss.
+
+    Args:
+      target: One for all weights.
+      targets: Instead of it one for each, or the name of a released list.
+      where: Which weights; "": the kernels of convolutions, also of those in full precision.
+      skip: Which of these not: the first one, by its name in this library's networks.
+      reduction: "mean", "sum" or "max".
+      per_channel: Whether each output channel is to have the target.
+    """
+    return KurtosisTerm(targets or target, where, skip, reduction, per_channel)

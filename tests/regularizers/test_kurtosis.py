@@ -1,0 +1,167 @@
+"""Kurtosis: the released arrays, float64 definitions, and the hazards of constant weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from bnn_jax.losses import Outputs
+from bnn_jax.regularizers import RELEASED_TARGETS, kurtosis, kurtosis_term, weight_kurtosis
+from bnn_jax.regularizers.kurtosis import targets_of
+from tests.reference import bimodal as reference
+from tests.reference.layouts import hwio
+
+NAMES = ["gauss", "unif", "heavy", "bimodal", "k1x1", "shifted"]
+
+
+def outputs(params):
+    return Outputs(jnp.zeros((1, 2)), jnp.zeros(1, jnp.int32), {}, params, 0.0)
+
+
+class TestGolden:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_every_tensor_and_target(self, golden, name):
+        a = golden("bdbnn", "kurtosis_single")
+        w = jnp.asarray(hwio(a[f"{name}_w"]))
+        np.testing.assert_allclose(float(weight_kurtosis(w)), a[f"{name}_kurtosis"], 3e-6)
+        for target, loss, grad in zip(a["targets"], a[f"{name}_loss"], a[f"{name}_grad_w"], strict=True):
+            ours, slope = jax.value_and_grad(lambda v, t=float(target): kurtosis({"w": v}, t))(w)
+            np.testing.assert_allclose(float(ours), loss, 3e-4, 1e-6)
+            np.testing.assert_allclose(np.asarray(slope), hwio(grad), 3e-4, max(3e-4 * np.abs(grad).max(), 1e-6))
+
+    def test_several_layers_and_reductions(self, golden):
+        a = golden("bdbnn", "kurtosis_single")
+        params = {name: jnp.asarray(hwio(a[f"{name}_w"])) for name in NAMES}
+        losses = [a[f"{name}_loss"][2] for name in NAMES]  # target 1.4
+        for reduction, wanted in (("mean", np.mean(losses)), ("sum", np.sum(losses)), ("max", np.max(losses))):
+            np.testing.assert_allclose(float(kurtosis(params, 1.4, reduction=reduction)), wanted, 3e-4)
+        grads = jax.grad(lambda p: kurtosis(p, 1.4, reduction="max"))(params)
+        assert [name for name in NAMES if np.any(np.asarray(grads[name]))] == ["heavy"]
+
+
+class TestStatistic:
+    @pytest.mark.parametrize("shape", [(3, 3, 4, 5), (17, 2), (2, 1)], ids=str)
+    def test_value_and_gradient_are_the_definition(self, shape):
+        w = np.random.default_rng(0).normal(0.3, 0.05, shape).astype(np.float32)
+        value, grad = jax.value_and_grad(weight_kurtosis)(jnp.asarray(w))
+        np.testing.assert_allclose(float(value), reference.kurtosis(w), 1e-5)
+        expected = reference.kurtosis_gradient(w)
+        np.testing.assert_allclose(np.asarray(grad), expected, 1e-3, 2e-4 * max(np.abs(expected).max(), 1))
+
+    def test_forward_mode_is_reverse_mode(self):
+        w, dw = (jnp.asarray(np.random.default_rng(i).normal(size=(5, 4)), jnp.float32) for i in range(2))
+        _, tangent = jax.jvp(weight_kurtosis, (w,), (dw,))
+        np.testing.assert_allclose(float(tangent), float(jnp.vdot(jax.grad(weight_kurtosis)(w), dw)), 1e-4)
+
+    def test_of_each_channel(self):
+        w = np.random.default_rng(0).normal(size=(3, 3, 8, 5)).astype(np.float32)
+        expected = [reference.kurtosis(w[..., c]) for c in range(5)]
+        np.testing.assert_allclose(np.asarray(weight_kurtosis(jnp.asarray(w), per_channel=True)), expected, 1e-5)
+        wanted = np.mean([(k - 1.8) ** 2 for k in expected])
+        np.testing.assert_allclose(float(kurtosis(jnp.asarray(w), 1.8, per_channel=True)), wanted, 1e-4)
+
+    @given(
+        arrays.arrays(np.float32, (12,), elements=st.floats(-1, 1, width=16)),
+        st.sampled_from([1e-30, 1e-3, 1.0, 1e30]),
+    )
+    def test_finite_invariant_to_size_and_within_its_bounds(self, w, unit):
+        value, grad = jax.value_and_grad(weight_kurtosis)(jnp.asarray(w * np.float32(unit))[:, None])
+        assert np.isfinite(float(value))
+        assert np.isfinite(np.asarray(grad, np.float64)).all()
+        n = w.size
+        # Between two heaps of equal size and one value apart from all others, or 0: constant.
+        assert float(value) == 0 or ((n - 1) / n) ** 2 - 1e-4 <= float(value) <= n
+
+    @pytest.mark.parametrize("value", [0.0, 0.1, -3.0, 1e-30])
+    def test_a_constant_weight_adds_nothing(self, value, golden):
+        w = jnp.full((3, 3, 64, 64), value)
+        loss, grad = jax.value_and_grad(lambda v: kurtosis(v, 1.8))(w)
+        assert float(loss) == 0
+        np.testing.assert_array_equal(np.asarray(grad), 0)
+
+    def test_the_released_hazard_is_finite(self, golden):
+        w = jnp.asarray(hwio(golden("bdbnn", "kurtosis_single")["const_w"]))
+        loss, grad = jax.value_and_grad(lambda v: kurtosis(v, 1.8))(w)
+        assert float(loss) == 0
+        np.testing.assert_array_equal(np.asarray(grad), 0)
+
+    @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+    def test_half_precision_is_measured_in_float32(self, dtype):
+        w = (1000 * jax.random.normal(jax.random.key(0), (4096, 1))).astype(dtype)
+        assert weight_kurtosis(w).dtype == jnp.float32
+        np.testing.assert_allclose(float(weight_kurtosis(w)), reference.kurtosis(np.asarray(w, np.float64)), 1e-5)
+        assert jax.grad(weight_kurtosis)(w).dtype == dtype
+
+    @pytest.mark.parametrize("target", [1.2, 1.8, 3.0])
+    def test_descent_reaches_the_target(self, target):
+        w = jax.random.normal(jax.random.key(1), (3, 3, 16, 16))
+        step = jax.jit(lambda v: v - 20.0 * jax.grad(lambda u: kurtosis(u, target))(v))
+        for _ in range(500):
+            w = step(w)
+        assert abs(float(weight_kurtosis(w)) - target) < 0.05
+
+    def test_fewer_than_two_values_are_refused(self):
+        with pytest.raises(ValueError, match=r"two or more values, found shape \(1, 3\)"):
+            weight_kurtosis(jnp.ones((1, 3)), per_channel=True)
+
+
+class TestChoice:
+    PARAMS = {  # noqa: RUF012
+        "stem_conv": {"kernel": jax.random.normal(jax.random.key(0), (3, 3, 3, 4))},
+        "a": {"conv1": {"kernel": jax.random.normal(jax.random.key(1), (3, 3, 4, 4)), "scale": jnp.ones(4)}},
+        "classifier": {"kernel": jax.random.uniform(jax.random.key(2), (4, 10)), "bias": jnp.zeros(10)},
+    }
+
+    def test_by_default_the_kernels_of_convolutions(self):
+        both = [reference.kurtosis(self.PARAMS["stem_conv"]["kernel"]), reference.kurtosis(self.conv)]
+        np.testing.assert_allclose(float(kurtosis(self.PARAMS, 2.0)), np.mean((np.asarray(both) - 2) ** 2), 1e-4)
+
+    @property
+    def conv(self):
+        return self.PARAMS["a"]["conv1"]["kernel"]
+
+    def test_rules_choose_and_skip(self):
+        classifier = reference.kurtosis(self.PARAMS["classifier"]["kernel"])
+        value = kurtosis(self.PARAMS, 1.0, where="kernel$", skip="conv")
+        np.testing.assert_allclose(float(value), (classifier - 1) ** 2, 1e-4)
+
+    @pytest.mark.parametrize(
+        ("rules", "message"),
+        [
+            ({"where": "kernels"}, r"where = 'kernels' matches no parameter.*'a/conv1/kernel'"),
+            ({"skip": "^stem$"}, r"skip = '\^stem\$' matches none"),
+            ({"skip": "kernel"}, r"skip = 'kernel' matches every one"),
+            ({"reduction": "avg"}, r"unknown reduction 'avg'"),
+            ({"target": "cifra"}, r"unknown targets 'cifra': expected a number or one of \['cifar'"),
+            ({"target": (1.0, 2.0, 3.0)}, r"a target for each of the weights .* found 3"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, rules, message):
+        with pytest.raises(ValueError, match=message):
+            kurtosis(self.PARAMS, **rules)
+
+    def test_a_tree_without_kernels_is_refused(self):
+        with pytest.raises(ValueError, match="no parameter has three or more dimensions"):
+            kurtosis({"dense": jnp.ones((3, 3))})
+
+    def test_the_term_leaves_out_the_first_convolution_and_knows_its_targets(self):
+        term = kurtosis_term(2.0)
+        expected = (reference.kurtosis(self.conv) - 2) ** 2
+        np.testing.assert_allclose(float(term(outputs(self.PARAMS))), expected, 1e-4)
+        assert term.targets(self.PARAMS) == {"a/conv1/kernel": 2.0}
+        assert kurtosis_term(targets="cifar").targets(self.PARAMS) == {"a/conv1/kernel": 1.4}
+
+
+class TestReleasedTargets:
+    def test_a_number_for_each_convolution_of_resnet18_the_odd_ones_at_shortcuts(self):
+        assert {len(values) for values in RELEASED_TARGETS.values()} == {19}
+        paths = [f"{i:02d}" for i in range(19)]
+        assert list(targets_of("teacher", paths).values()) == list(RELEASED_TARGETS["teacher"])
+
+    def test_smaller_networks_take_the_first_and_larger_ones_are_refused(self):
+        assert targets_of("imagenet", ["a", "b"]) == {"a": 1.8, "b": 1.4}
+        with pytest.raises(ValueError, match="19 numbers, for 20 weights"):
+            targets_of("imagenet", [str(i) for i in range(20)])
