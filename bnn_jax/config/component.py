@@ -14,7 +14,7 @@ _EMPTY = inspect.Parameter.empty
 class Component:
     """Base of the dataclasses `component` makes: a target function and its keyword options as fields."""
 
-    target: ClassVar[str]
+    _target: ClassVar[str]  # an option may be called target
 
     def build(self, **runtime: Any) -> Any:
         """Calls the target with this component's options, nested components built first.
@@ -23,7 +23,7 @@ class Component:
           **runtime: Arguments known only at run time (the number of classes, say): those of the target's
             parameters that have no default and were not given to `component`.
         """
-        return resolve(self.target)(**options_of(self), **runtime)
+        return resolve(self._target)(**options_of(self), **runtime)
 
 
 def options_of(made: Component) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def component(target: Callable[..., Any], /, **options: Any) -> Any:
     for key in options:
         if key not in known:
             raise TypeError(f"{name} has no option {key!r}{nearest(key, known)}; its options: {', '.join(known)}")
-    cls = dataclasses.make_dataclass(target.__name__, fields, bases=(Component,), namespace={"target": name})
+    cls = dataclasses.make_dataclass(target.__name__, fields, bases=(Component,), namespace={"_target": name})
     return cls()
 
 

@@ -15,7 +15,7 @@ def to_dict(config: Any) -> Any:
     """A config as JSON-serializable dictionaries and lists; components carry their target under "()"."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         plain = {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
-        return {TARGET: config.target, **plain} if isinstance(config, Component) else plain
+        return {TARGET: config._target, **plain} if isinstance(config, Component) else plain
     if isinstance(config, list | tuple):
         return [to_dict(item) for item in config]
     return config

@@ -25,7 +25,7 @@ REDUCTIONS = ("mean", "sum", "max")
 RELEASED_TARGETS: Mapping[str, tuple[float, ...]] = {
     "cifar": (*[1.4] * 14, 1.8, 1.8, 1.8, 1.8, 2.2),
     "imagenet": (1.8, 1.4, 1.4, 1.4, 1.4, 1.2, 1.4, 1.2, 1.2, 1.4, 1.4, 1.4, 1.2, 1.2, 1.2, 1.2, 1.4, 1.0, 1.0),
-    "teacher": (1.8, 1.8, 1.8, 1.8, 1.8, 1.8, 1.4, 1.8, 1.8, 1.8, 1.4, 1.4, 1.4, 1.4, 1.8, 1.2, 1.4, 1.2, 1.2),
+    "teacher_student": (1.8, 1.8, 1.8, 1.8, 1.8, 1.8, 1.4, 1.8, 1.8, 1.8, 1.4, 1.4, 1.4, 1.4, 1.8, 1.2, 1.4, 1.2, 1.2),
 }
 
 
@@ -62,7 +62,7 @@ def kurtosis(
 
     Args:
       params: Any pytree.
-      target: One for all; or one for each weight, in the order of their paths; or "cifar", "imagenet", "teacher",
+      target: One for all; or one for each weight, in the order of their paths; or "cifar", "imagenet", "teacher_student",
         the released lists for ResNet-18, of which smaller networks take the first so many.
       where: Which weights, see `bnn_jax.regularizers.kernels.kernels`.
       skip: Which of these not.

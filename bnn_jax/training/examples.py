@@ -24,7 +24,7 @@ def open_splits(config: DataConfig, *, dry: bool = False) -> Splits:
     try:
         splits: Splits = config.source.build()
     except NowhereError:
-        outline = outline_of(resolve(config.source.target))
+        outline = outline_of(resolve(config.source._target))
         if not dry or outline is None:
             raise
         return outline(**options_of(config.source))

@@ -46,3 +46,19 @@ def cosine(epochs: int, warmup_epochs: int = 0) -> Schedule:
         return jnp.where(epoch < warmup_epochs, rising, falling)
 
     return schedule
+
+
+def start_at(epochs: int, start: int = 0) -> Schedule:
+    """0 before the epoch `start`, 1 from then on: of a term's weight rather than a rate.
+
+    Args:
+      epochs: Length of the run.
+      start: The first epoch, counted from 0.
+
+    Raises:
+      ValueError: If the run has no such epoch.
+    """
+    if not 0 <= start < epochs:
+        raise ValueError(f"start must lie in [0, epochs), found {start} with epochs = {epochs}")
+    # Of an epoch that is a fraction of the run times its length, rounding may take a little.
+    return lambda epoch: jnp.where(epoch > start - 0.5, 1.0, 0.0)

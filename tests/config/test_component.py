@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bnn_jax import binarizers, models
-from bnn_jax.config import Component, component
+from bnn_jax.config import Component, component, to_dict
 from bnn_jax.config.component import resolve
 
 
@@ -17,6 +17,10 @@ def scaled(size: int, *, factor: float = 2.0, name: str = "plain", parts: tuple 
 
 def leaf(value: int = 1) -> int:
     return 10 * value
+
+
+def aim(target: float = 1.0) -> float:
+    return target
 
 
 def listed(values: list[int] = [1, 2], **more: int):  # noqa: B006
@@ -64,7 +68,12 @@ class TestFields:
     def test_a_class_can_be_a_target(self):
         made = component(Holder, width=5)
         assert made.build().width == 5
-        assert resolve(made.target) is Holder
+        assert resolve(made._target) is Holder
+
+    def test_an_option_may_be_called_target(self):
+        made = component(aim, target=2.0)
+        assert (made.target, made.build()) == (2.0, 2.0)
+        assert to_dict(made)["target"] == 2.0
 
     def test_two_components_of_one_target_do_not_share_what_is_assigned(self):
         first, second = component(leaf), component(leaf)

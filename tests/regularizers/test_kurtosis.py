@@ -159,7 +159,7 @@ class TestReleasedTargets:
     def test_a_number_for_each_convolution_of_resnet18_the_odd_ones_at_shortcuts(self):
         assert {len(values) for values in RELEASED_TARGETS.values()} == {19}
         paths = [f"{i:02d}" for i in range(19)]
-        assert list(targets_of("teacher", paths).values()) == list(RELEASED_TARGETS["teacher"])
+        assert list(targets_of("teacher_student", paths).values()) == list(RELEASED_TARGETS["teacher_student"])
 
     def test_smaller_networks_take_the_first_and_larger_ones_are_refused(self):
         assert targets_of("imagenet", ["a", "b"]) == {"a": 1.8, "b": 1.4}

@@ -57,3 +57,27 @@ def test_a_traced_epoch_gives_the_same_float32_factor_as_a_given_one(name):
         traced = jax.jit(schedule)(jnp.asarray(epoch))
         assert traced.dtype == jnp.float32
         np.testing.assert_allclose(traced, schedule(jnp.asarray(epoch)), rtol=1e-6)
+
+
+class TestStartAt:
+    @pytest.mark.parametrize("start", [0, 1, 3, 6])
+    def test_nothing_before_and_all_from_then_on_also_of_an_epoch_that_was_a_fraction(self, start):
+        schedule = schedules.start_at(7, start)
+        np.testing.assert_array_equal(factors(schedule, 7), np.arange(7) >= start)
+        fractions = jnp.arange(7) / 7
+        np.testing.assert_array_equal(np.asarray(jax.vmap(schedule)(fractions * 7)), np.arange(7) >= start)
+
+    @pytest.mark.parametrize("start", [-1, 5])
+    def test_an_epoch_that_the_run_does_not_have_is_refused(self, start):
+        with pytest.raises(ValueError, match=rf"start must lie in \[0, epochs\), found {start} with epochs = 5"):
+            schedules.start_at(5, start)
+
+
+@pytest.mark.parametrize(
+    ("key", "factory", "base"),
+    [("cifar_cos_lr_E400", schedules.cosine, 0.1), ("imagenet_linear_lr_E80", schedules.linear, 1e-3)],
+)
+def test_released_rates_of_other_recipes(golden, key, factory, base):
+    expected = golden("bdbnn", "schedules")[key]
+    found = base * factors(factory(len(expected)), len(expected))
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-7 * base)
