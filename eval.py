@@ -11,10 +11,10 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from bnn_jax.evaluation import report, spectral
+from bnn_jax.evaluation import report, spectral, weights
 from bnn_jax.training import parallel
 
-REPORTS = {"accuracy": report.classification, "lipschitz": spectral.lipschitz}
+REPORTS = {"accuracy": report.classification, "lipschitz": spectral.lipschitz, "weights": weights.weights}
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run made by train.py.", required=True)
 _REPORT = flags.DEFINE_enum("report", "accuracy", list(REPORTS), "What to find out about it.")

@@ -2,8 +2,9 @@
 
     python benchmarks/terms.py --config configs/cifar10/lcr_resnet18.py --term lipschitz
 
-Both steps, and the teacher's forward pass alone where the config has one, run in one process and take turns, round
-by round; the ratio is the median over rounds. The teacher's forward is told apart, since any use of a teacher costs it:
+Both steps, and the teacher's forward pass alone where the term is the only one which needs it, run in one process and
+take turns, round by round; the ratio is the median over rounds. The teacher's forward is told apart, since any use of a
+teacher costs it:
 
     cost of the term = (with - without - teacher) / without
 
@@ -29,7 +30,9 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
 from benchmarks.steps import Step  # noqa: E402
+from bnn_jax.config import Config  # noqa: E402
 from bnn_jax.config.file import load  # noqa: E402
+from bnn_jax.training.experiment import assemble  # noqa: E402
 
 
 class TeacherForward:
@@ -49,6 +52,15 @@ class TeacherForward:
         return time.perf_counter() - began
 
 
+def needs_teacher(config: Config) -> bool:
+    """Whether some term of the loss cannot do without a teacher."""
+    try:
+        assemble(replace(config, teacher=None))
+    except ValueError:
+        return True
+    return False
+
+
 def measure(path: str, term: str, batch: int, rounds: int, steps: int) -> dict[str, float]:
     """Medians over rounds, in seconds per step, and the shares."""
     config = load(path)
@@ -57,7 +69,7 @@ def measure(path: str, term: str, batch: int, rounds: int, steps: int) -> dict[s
         sys.exit(f"{path} has no term {term!r}: it has {[loss.name for loss in config.losses]}")
     # Without the term the teacher's pass is of no use, and not computed.
     sides = {"with": Step(config, batch), "without": Step(replace(config, losses=rest), batch)}
-    if config.teacher is not None:
+    if config.teacher is not None and not needs_teacher(replace(config, losses=rest)):
         sides["teacher"] = TeacherForward(sides["with"])
     times = {name: [] for name in sides}
     for i in range(rounds + 1):

@@ -1,8 +1,9 @@
 """What is measured of a finished run: functions of its folder to numbers by name."""
 
+import statistics
 from pathlib import Path
 
-from bnn_jax.evaluation import spectral
+from bnn_jax.evaluation import spectral, weights
 from bnn_jax.training.run_log import read_log
 
 ACCURACY = "accuracy"
@@ -34,3 +35,23 @@ def lipschitz_gaps(workdir: Path) -> dict[str, float]:
     if not gaps:
         raise ValueError(f"gaps are those to a teacher's norms, and the run in {workdir} has no teacher")
     return gaps
+
+
+def weight_shapes(workdir: Path) -> dict[str, float]:
+    """How the latent weights of the last checkpoint's binary layers are distributed, means over the layers.
+
+    Their kurtosis, the largest distance of one from its target (where the loss has targets), the quantization error
+    |w - s sign(w)|^2 / |w|^2 with the best scale of each output channel, and bits of entropy per weight.
+
+    Raises:
+      ValueError: If the network has no binary layer.
+    """
+    layers = [layer for layer in weights.describe(workdir, "last")["layers"] if layer["binary"]]
+    if not layers:
+        raise ValueError(f"the network of {workdir} has no binary layer")
+    found = {
+        name: statistics.mean(layer["after"][name] for layer in layers) for name in ("kurtosis", "error", "entropy")
+    }
+    apart = [abs(layer["after"]["kurtosis"] - layer["target"]) for layer in layers if layer["target"] is not None]
+    shapes = {"kurtosis": found["kurtosis"], "quantization error": found["error"], "entropy": found["entropy"]}
+    return shapes | ({"largest distance of a kurtosis from its target": max(apart)} if apart else {})

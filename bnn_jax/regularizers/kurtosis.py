@@ -62,8 +62,8 @@ def kurtosis(
 
     Args:
       params: Any pytree.
-      target: One for all; or one for each weight, in the order of their paths; or "cifar", "imagenet", "teacher_student",
-        the released lists for ResNet-18, of which smaller networks take the first so many.
+      target: One for all; or one for each weight, in the order of their paths; or the name of a released list for
+        ResNet-18 ("cifar", "imagenet", "teacher_student"), of which smaller networks take the first so many.
       where: Which weights, see `bnn_jax.regularizers.kernels.kernels`.
       skip: Which of these not.
       reduction: Over the weights: "mean", "sum" or "max" (whose gradient moves the worst one alone).

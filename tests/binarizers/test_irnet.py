@@ -91,6 +91,13 @@ class TestGolden:
         np.testing.assert_allclose(np.asarray(t), wanted, 1e-5)
         np.testing.assert_allclose(np.asarray(k), a[f"{name}_k"], 1e-5)
 
+    @pytest.mark.parametrize("epochs", [90, 120, 400, 600])
+    def test_schedule_of_another_release_on_this_estimator(self, golden, epochs):
+        a = golden("bdbnn", "schedules")
+        t, k = jax.vmap(lambda e: ede_schedule(e / epochs, 1e-2, 10.0))(jnp.arange(epochs))
+        np.testing.assert_allclose(np.asarray(t), a[f"E{epochs}_t"], 1e-5)
+        np.testing.assert_allclose(np.asarray(k), a[f"E{epochs}_k"], 1e-5)
+
 
 class TestWeights:
     @pytest.mark.parametrize("shape", [(3, 3, 8, 5), (40, 6)], ids=str)

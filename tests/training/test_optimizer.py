@@ -6,6 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
@@ -180,6 +181,30 @@ class TestTransforms:
                 yield w
 
         check(train_with_optax(chosen), reference)
+
+    @pytest.mark.parametrize(
+        ("key", "transform", "rate", "decay"),
+        [
+            ("sgd", optimizer.sgd, 0.1, 1e-2),
+            ("adam", optimizer.adam, 1e-2, 1e-2),
+            ("adam_nowd", optimizer.adam, 1e-2, 0.0),
+        ],
+    )
+    def test_released_optimizers(self, golden, key, transform, rate, decay):
+        a = golden("bdbnn", "optimizers")
+        chosen = config(
+            transform=component(transform),
+            schedule=component(schedules.constant),
+            learning_rate=rate,
+            weight_decay=decay,
+        )
+        params = {"w": jnp.asarray(a["p0"])}
+        made = optimizer.build_optimizer(chosen, params, {}, epochs=1, steps_per_epoch=5)
+        state = made.init(params)
+        for gradient, expected in zip(a["grads"], a[key], strict=True):
+            updates, state = made.update({"w": jnp.asarray(gradient)}, state, params)
+            params = optax.apply_updates(params, updates)
+            np.testing.assert_allclose(np.asarray(params["w"]), expected, rtol=3e-6, atol=3e-7)
 
     def test_without_weight_decay_no_parameter_decays(self):
         history = train_with_optax(config(transform=component(optimizer.sgd, momentum=0.0), learning_rate=0.3))

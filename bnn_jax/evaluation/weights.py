@@ -1,0 +1,159 @@
+"""How latent weights are distributed, before training and after: a table, a picture and a JSON file."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bnn_jax.binarizers import WeightBinarizer
+from bnn_jax.binarizers.measures import bit_entropy
+from bnn_jax.config import Config
+from bnn_jax.evaluation.runs import load
+from bnn_jax.inspect import Path as LayerPath
+from bnn_jax.inspect import get, operands
+from bnn_jax.regularizers import weight_kurtosis
+from bnn_jax.training.console import table
+from bnn_jax.training.curves import FAINT, INK, TRAIN
+from bnn_jax.training.state import TrainState, without_losses
+from bnn_jax.training.workdir import write_json
+
+BINS = np.linspace(-4, 4, 81)  # standard deviations from the mean
+WHEN = ("before", "after")
+
+
+def weights(workdir: Path, data: str = "") -> dict[str, Any]:
+    """Kurtosis, quantization error and entropy of the weights of each convolution and binary layer, and histograms.
+
+    Of the best checkpoint, beside what the run started from.
+
+    Args:
+      workdir: Folder of a run.
+      data: Where its data lies now, if it was moved.
+
+    Returns:
+      What was written to `workdir/weights.json`: for each layer "binary" (whether it is binarized), "target" (of its
+      kurtosis, if a term of the loss has one), and "before" and "after": "kurtosis" (3 for normal, 1.8 for uniform
+      weights, 1 for two heaps), "error" (|w - s sign(w)|^2 / |w|^2 with the best scale s of each output channel),
+      "binarized error" (the same of what the layer multiplies with; binary layers only), "entropy" (bit per
+      weight of the code, or the sign) and "histogram" (shares of weights between -4 and 4 standard deviations from
+      their mean, in 80 bins). "before" is absent where weights came from a run that is gone.
+
+    Raises:
+      FileNotFoundError: If `workdir` is not the folder of a run, or its data is not there.
+      ValueError: If there is no checkpoint, or it does not fit.
+    """
+    result = describe(workdir, "best", data)
+    if jax.process_index():
+        return result
+    write_json(workdir / "weights.json", result)
+    _show(result)
+    draw(result, workdir / "weights.png")
+    print(f"Picture and numbers: {workdir / 'weights.png'}, {workdir / 'weights.json'}")
+    return result
+
+
+def describe(workdir: Path, checkpoint: str, data: str = "") -> dict[str, Any]:
+    """What `weights` finds out, of the "best" or "last" checkpoint; nothing is written or shown.
+
+    Args, result and errors as `weights`.
+    """
+    experiment, state = load(workdir, checkpoint, data)
+    states = {"after": state}
+    try:
+        states = {"before": experiment.start_state(workdir), **states}
+    except FileNotFoundError as error:
+        print(f"Without the weights before training: {error}")
+    targets = _targets(experiment.config, state)
+    layers = [one for one in experiment.traced if one.kernel_shape and (one.weights or len(one.kernel_shape) > 2)]
+    found = []
+    for layer in layers:
+        row: dict[str, Any] = {"layer": layer.name, "binary": layer.weights is not None}
+        row["target"] = targets.get(f"{layer.name}/kernel")
+        row |= {when: _measure(one, layer.path, layer.weights) for when, one in states.items()}
+        found.append(row)
+    return {"step": int(state.step), "layers": found}
+
+
+def _targets(config: Config, state: TrainState) -> dict[str, float]:
+    """The kurtosis that a term of the loss draws each weight to, by its path."""
+    terms = [loss.term.build() for loss in config.losses if loss.weight]
+    params = without_losses(state.params)
+    return {path: value for term in terms if hasattr(term, "targets") for path, value in term.targets(params).items()}
+
+
+def _measure(state: TrainState, path: LayerPath, binarizer: WeightBinarizer | None) -> dict[str, Any]:
+    kernel = jnp.asarray(get(state.params, (*path, "kernel")), jnp.float32)
+    best = jnp.mean(jnp.abs(kernel), axis=tuple(range(kernel.ndim - 1)), keepdims=True)
+    signs = jnp.where(kernel >= 0, 1.0, -1.0)
+    measured = {"kurtosis": float(weight_kurtosis(kernel)), "error": quantization_error(kernel, best * signs)}
+    code = signs
+    if binarizer is not None:
+        own = operands(state.params, state.memory, path, binarizer)
+        binary, _ = binarizer.quantize(*own, train=False, progress=1.0)
+        code, measured["binarized error"] = binary.code, quantization_error(kernel, binary.weight)
+    flat = np.asarray(kernel).ravel()
+    spread = flat.std() or 1.0
+    counts, _ = np.histogram((flat - flat.mean()) / spread, BINS)
+    return {**measured, "entropy": float(bit_entropy(code)), "histogram": (counts / flat.size).tolist()}
+
+
+def quantization_error(w: Array, w_b: Array) -> float:
+    """|w - w_b|^2 / |w|^2 in float32; 0 if both are zero."""
+    size = float(jnp.sum(jnp.square(w)))
+    return float(jnp.sum(jnp.square(w - w_b.astype(jnp.float32)))) / (size or 1.0)
+
+
+def _show(result: dict[str, Any]) -> None:
+    def pair(row: dict[str, Any], name: str, form: str) -> str:
+        return " -> ".join(format(row[when][name], form) for when in WHEN if when in row)
+
+    columns = ("layer", "bits", "target", "kurtosis", "|w - s sign w|^2/|w|^2", "entropy")
+    rows = [
+        (
+            row["layer"],
+            1 if row["binary"] else 32,
+            "-" if row["target"] is None else f"{row['target']:g}",
+            pair(row, "kurtosis", ".3f"),
+            pair(row, "error", ".4f"),
+            pair(row, "entropy", ".4f"),
+        )
+        for row in result["layers"]
+    ]
+    table("Latent weights, before -> after training", columns, rows)
+    print("kurtosis: 3 for normal, 1.8 for uniform weights, 1 for two heaps; entropy: bit per weight.")
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Draws a histogram of each layer's weights, before and after, five in a row."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    layers, columns = result["layers"], min(5, len(result["layers"]))
+    rows = math.ceil(len(layers) / columns)
+    figure = Figure(figsize=(2.6 * columns, 1.7 * rows + 0.5), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
+    for panel in panels:
+        panel.set_axis_off()
+    for panel, row in zip(panels, layers, strict=False):
+        panel.set_axis_on()
+        if "before" in row:
+            panel.stairs(row["before"]["histogram"], BINS, color=INK, linewidth=0.8, alpha=0.6)
+        panel.stairs(row["after"]["histogram"], BINS, fill=True, color=TRAIN)
+        panel.set_title(f"{row['layer']}\n{_caption(row)}", fontsize=7, color=INK)
+        panel.set_yticks([])
+        panel.tick_params(colors=INK, labelsize=6)
+        panel.grid(axis="x", color=FAINT, linewidth=0.5)
+        panel.set_axisbelow(True)
+    figure.supxlabel("standard deviations from the mean; line: before training", fontsize=8, color=INK)
+    figure.savefig(path)
+
+
+def _caption(row: dict[str, Any]) -> str:
+    target = "" if row["target"] is None else f", target {row['target']:g}"
+    bits = "" if row["binary"] else ", 32 bits"
+    return f"kurtosis {row['after']['kurtosis']:.2f}{target}{bits}"
