@@ -1,6 +1,7 @@
 """The report of weights: their kurtosis, quantization error, entropy and histograms, before and after."""
 
 import json
+from copy import deepcopy
 
 import flax.linen as nn
 import jax
@@ -9,14 +10,15 @@ import pytest
 
 from bnn_jax.ablation.measures import weight_shapes
 from bnn_jax.binarizers import WeightBinarizer, reactnet
-from bnn_jax.config import LossConfig, component
+from bnn_jax.config import LossConfig, StageConfig, TeacherConfig, component
 from bnn_jax.evaluation import weights
 from bnn_jax.inspect import get, put
 from bnn_jax.layers import BinaryConv
-from bnn_jax.regularizers import kurtosis_term
+from bnn_jax.regularizers import distillation_term, kurtosis_term, mimicking_term
 from bnn_jax.training import workdir
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
 from bnn_jax.training.experiment import assemble
+from bnn_jax.training.session import prepare
 from tests.reference import bimodal as reference
 from tests.training import toy
 
@@ -86,6 +88,36 @@ def test_every_number_is_its_definition(tmp_path, capsys):
     shown = capsys.readouterr().out
     for part in ("stem_conv", "1.4", " -> 0.0000", "weights.png"):
         assert part in shown
+
+
+def test_a_recipe_of_two_stages_shapes_the_weights_and_the_report_begins_where_the_second_did(tmp_path):
+    made = toy.config(epochs=2)
+    made.model.weights = component(reactnet)
+    kurtosis = LossConfig("kurtosis", component(kurtosis_term, target=1.2, where="^conv/kernel$", skip=""), 3.0)
+    first = deepcopy(made)
+    first.model.weights, first.epochs = None, 4
+    first.losses.append(kurtosis)
+    made.losses += [
+        kurtosis,
+        LossConfig("mimicking", component(mimicking_term, where="^conv/kernel$", skip=""), 10.0),
+        LossConfig("distillation", component(distillation_term)),
+    ]
+    made.init_from, made.teacher, made.stages = "first", TeacherConfig("first"), [StageConfig("first", first)]
+    sessions = prepare(made, tmp_path)
+    for session in reversed(sessions):
+        session.claim()
+    for session in sessions:
+        assert session.train() == 0
+    earlier = weights.describe(tmp_path / "first", "last")["layers"][0]
+    later = weights.describe(tmp_path, "last")["layers"][0]
+    assert (earlier["layer"], earlier["binary"], later["binary"]) == ("conv", False, True)
+    for name in ("kurtosis", "error", "histogram"):
+        assert later["before"][name] == earlier["after"][name]
+    apart = [abs(row["kurtosis"] - 1.2) for row in (earlier["before"], earlier["after"])]
+    assert apart[1] < 0.5 * apart[0]
+    assert earlier["after"]["error"] < earlier["before"]["error"]
+    terms = {name for name in toy.records(tmp_path, "train")[-1] if name.startswith("loss/")}
+    assert terms >= {f"loss/{name}" for name in ("cross_entropy", "kurtosis", "mimicking", "distillation")}
 
 
 def test_weights_that_came_from_a_run_that_is_gone_are_left_out(tmp_path, capsys):
