@@ -1,53 +1,69 @@
-"""Kurtosis of an array, in float32 at least, with its derivative written out."""
+"""Kurtosis of an array, in float32 at least, with its gradient written out: few passes over memory."""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-# Deviations below this share of the largest magnitude are what rounding leaves of a constant.
+# A standard deviation below this share of the mean is what rounding leaves of a constant.
 _CONSTANT = 1e-6
 
 
-def kurtosis(w: Array) -> Array:
-    """mean(((w - mean w) / std w)^4) with the unbiased std, of all dimensions but the last.
+def kurtosis(w: Array, *, per_column: bool = False) -> Array:
+    """mean(((w - mean w) / std w)^4) with the unbiased std, of all values or of each column.
 
     3 for normal, 1.8 for uniform values, and least for two values of equal number: ((n - 1) / n)^2.
 
     Args:
-      w: (n, k), floating point, n two or more.
+      w: (n, k), floating point, of two or more values (in a column).
+      per_column: Whether each column has a kurtosis of its own.
 
     Returns:
-      (k,), float32 or wider. A constant column, which has no kurtosis, gives 0 and no gradient.
+      Scalar or (k,), float32 or wider; differentiable in reverse mode. 0, without gradient, of what has no kurtosis:
+      constants, and values below about 1e-9 or above 1e9, whose fourth powers leave the range of float32.
     """
-    return _kurtosis(w.astype(jnp.promote_types(w.dtype, jnp.float32)))
+    return _kurtosis(w.astype(jnp.promote_types(w.dtype, jnp.float32)), per_column)
 
 
-@jax.custom_jvp
-def _kurtosis(w: Array) -> Array:
-    return _parts(w)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _kurtosis(w: Array, per_column: bool) -> Array:
+    return _forward(w, per_column)[0]
 
 
-@_kurtosis.defjvp
-def _kurtosis_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    # With z = (w - mean) / std:  dK/dw = 4 / (n std) (z^3 - mean z^3 - n / (n - 1) K z).
-    (w,), (dw,) = primals, tangents
-    value, z, std = _parts(w)
-    n = w.shape[0]
-    cubes = z * z * z
-    slope = cubes - jnp.mean(cubes, 0, keepdims=True) - n / (n - 1) * value[None] * z
-    return value, jnp.sum(slope * dw, axis=0) * (4.0 / n) / std
+_Kept = tuple[Array, Array, Array, Array, Array]
 
 
-def _parts(w: Array) -> tuple[Array, Array, Array]:
-    """Kurtosis (k,), standardized values (n, k), std (k,); of a constant column 0, zeros, 1."""
-    n = w.shape[0]
-    # Squares of very small or large weights would leave the range of float32.
-    unit = jnp.max(jnp.abs(w), axis=0)
-    unit = jnp.where(unit > 0, unit, 1.0)
-    centered = w / unit[None]
-    centered = centered - jnp.mean(centered, axis=0, keepdims=True)
-    std = jnp.sqrt(jnp.sum(jnp.square(centered), axis=0) / (n - 1))
-    varies = std > _CONSTANT
-    z = jnp.where(varies[None], centered / jnp.where(varies, std, 1.0)[None], 0.0)
-    value = jnp.where(varies, jnp.mean(jnp.square(jnp.square(z)), axis=0), 0.0)
-    return value, z, jnp.where(varies, std, 1.0) * unit
+def _forward(w: Array, per_column: bool) -> tuple[Array, _Kept]:
+    n = w.shape[0] if per_column else w.size
+
+    def average(values: Array) -> Array:
+        # By columns first, also of all values: a sum over everything at once is no vector operation on CPUs.
+        columns = jnp.mean(values, axis=0)
+        return columns if per_column else jnp.mean(columns)
+
+    mean = average(w)
+    d = w - _rows(mean, per_column)
+    second, third, fourth = average(d * d), average(d * d * d), average(jnp.square(d * d))
+    var = second * (n / (n - 1))
+    sound = (var > (_CONSTANT * mean) ** 2) & (fourth > 0) & (var * var > 0) & jnp.isfinite(fourth)
+    value = jnp.where(sound, fourth / jnp.where(sound, var * var, 1.0), 0.0)
+    return value, (w, mean, jnp.where(sound, var, 0.0), third, value)
+
+
+def _backward(per_column: bool, kept: _Kept, g: Array) -> tuple[Array]:
+    # With d = w - mean:  dK/dw = 4 / (n var^2) (d^3 - mean d^3) - 4 K / ((n - 1) var) d.
+    w, mean, var, third, value = kept
+    n = w.shape[0] if per_column else w.size
+    safe = jnp.where(var > 0, var, 1.0)
+    cubic, linear = g * (4.0 / n) / (safe * safe), g * (4.0 / (n - 1)) * value / safe
+    sound, cubic, linear, third, mean = (_rows(v, per_column) for v in (var > 0, cubic, linear, third, mean))
+    d = w - mean
+    return (jnp.where(sound, cubic * (d * d * d - third) - linear * d, 0.0),)
+
+
+_kurtosis.defvjp(_forward, _backward)
+
+
+def _rows(v: Array, per_column: bool) -> Array:
+    return v[None] if per_column else v

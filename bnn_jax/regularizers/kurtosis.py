@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from bnn_jax.losses import Outputs
-from bnn_jax.ops.kurtosis import kurtosis as column_kurtosis
+from bnn_jax.ops import kurtosis as moments
 from bnn_jax.regularizers.kernels import FIRST, kernels
 
 Target = float | str | Sequence[float]
@@ -37,16 +37,16 @@ def weight_kurtosis(w: Array, *, per_channel: bool = False) -> Array:
       per_channel: Whether each filter (last axis) has one of its own.
 
     Returns:
-      Scalar, or (features,); float32 or wider. 0, without gradient, where all values are the same.
+      Scalar, or (features,); float32 or wider. 0, without gradient, where all values are the same
+      (or so small or large that their fourth powers leave the range of float32).
 
     Raises:
       ValueError: If there are fewer than two values.
     """
-    flat = w.reshape(-1, w.shape[-1]) if per_channel else w.reshape(-1, 1)
-    if flat.shape[0] < 2:
+    flat = w.reshape(-1, w.shape[-1])
+    if (flat.shape[0] if per_channel else flat.size) < 2:
         raise ValueError(f"kurtosis needs two or more values, found shape {w.shape} (per_channel = {per_channel})")
-    values = column_kurtosis(flat)
-    return values if per_channel else values[0]
+    return moments.kurtosis(flat, per_column=per_channel)
 
 
 def kurtosis(
