@@ -30,9 +30,11 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
 from benchmarks.steps import Step  # noqa: E402
+from bnn_jax import losses  # noqa: E402
 from bnn_jax.config import Config  # noqa: E402
 from bnn_jax.config.file import load  # noqa: E402
 from bnn_jax.training.experiment import assemble  # noqa: E402
+from bnn_jax.training.state import without_losses  # noqa: E402
 
 
 class TeacherForward:
@@ -52,13 +54,25 @@ class TeacherForward:
         return time.perf_counter() - began
 
 
-def needs_teacher(config: Config) -> bool:
-    """Whether some term of the loss cannot do without a teacher."""
-    try:
-        assemble(replace(config, teacher=None))
-    except ValueError:
-        return True
-    return False
+def watches_teacher(config: Config) -> bool:
+    """Whether some term of the loss depends on what the teacher makes of the images."""
+    experiment = assemble(config)
+    state = experiment.init_state()
+    images = jnp.zeros((2, *experiment.splits.info.image_shape))
+    logits, features = experiment.model.apply(state.variables, images)
+    taught = experiment.teacher.apply(state.teacher, images)
+    unknown = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), taught)
+    outputs = losses.Outputs(
+        logits,
+        jnp.zeros(2, jnp.int32),
+        features,
+        without_losses(state.params),
+        0.0,
+        losses.Teacher(*unknown, state.teacher["params"]),
+    )
+    terms = [losses.Term(loss.name, loss.term.build()) for loss in config.losses]
+    # What is not a number is not lost on its way to the loss.
+    return bool(jnp.isnan(losses.total(terms, outputs, experiment.learned)[0]))
 
 
 def measure(path: str, term: str, batch: int, rounds: int, steps: int) -> dict[str, float]:
@@ -69,7 +83,7 @@ def measure(path: str, term: str, batch: int, rounds: int, steps: int) -> dict[s
         sys.exit(f"{path} has no term {term!r}: it has {[loss.name for loss in config.losses]}")
     # Without the term the teacher's pass is of no use, and not computed.
     sides = {"with": Step(config, batch), "without": Step(replace(config, losses=rest), batch)}
-    if config.teacher is not None and not needs_teacher(replace(config, losses=rest)):
+    if config.teacher is not None and not watches_teacher(replace(config, losses=rest)):
         sides["teacher"] = TeacherForward(sides["with"])
     times = {name: [] for name in sides}
     for i in range(rounds + 1):

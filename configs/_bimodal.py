@@ -1,7 +1,6 @@
 """What BD-BNN's configs share: kurtosis in both stages, and a student that starts from and mimics the first."""
 
 from copy import deepcopy
-from dataclasses import replace
 
 from bnn_jax.binarizers import irnet, irnet_activations
 from bnn_jax.config import Config, LossConfig, StageConfig, TeacherConfig, component
@@ -20,7 +19,8 @@ def bimodal(config: Config) -> Config:
     config.model.weights = component(irnet, t_min=1e-2)
     config.model.activations = component(irnet_activations, t_min=1e-2)
     config.run.telemetry_every = 195
-    stage = replace(deepcopy(config), model=replace(config.model, weights=None))
+    stage = deepcopy(config)
+    stage.model.weights = None
     stage.data.source = config.data.source  # the same object: one place to say where the data lies
     stage.losses.append(LossConfig("kurtosis", component(kurtosis_term, targets="cifar")))
     config.losses += [

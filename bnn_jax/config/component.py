@@ -26,6 +26,11 @@ class Component:
         return resolve(self._target)(**options_of(self), **runtime)
 
 
+def target_of(made: Component) -> str:
+    """The function a component calls, as `module:name`."""
+    return made._target
+
+
 def options_of(made: Component) -> dict[str, Any]:
     """The arguments of a component's target that are known to it, nested components built."""
     names = [field.name for field in dataclasses.fields(made)]  # type: ignore[arg-type]

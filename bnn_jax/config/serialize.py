@@ -5,7 +5,7 @@ import re
 import typing
 from typing import Any
 
-from bnn_jax.config.component import Component, component, resolve
+from bnn_jax.config.component import Component, component, resolve, target_of
 from bnn_jax.config.experiment import Config
 
 TARGET = "()"
@@ -15,7 +15,7 @@ def to_dict(config: Any) -> Any:
     """A config as JSON-serializable dictionaries and lists; components carry their target under "()"."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         plain = {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
-        return {TARGET: config._target, **plain} if isinstance(config, Component) else plain
+        return {TARGET: target_of(config), **plain} if isinstance(config, Component) else plain
     if isinstance(config, list | tuple):
         return [to_dict(item) for item in config]
     return config

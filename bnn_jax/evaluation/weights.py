@@ -15,7 +15,7 @@ from bnn_jax.config import Config
 from bnn_jax.evaluation.runs import load
 from bnn_jax.inspect import Path as LayerPath
 from bnn_jax.inspect import get, operands
-from bnn_jax.regularizers import weight_kurtosis
+from bnn_jax.regularizers import KurtosisTerm, weight_kurtosis
 from bnn_jax.training.console import table
 from bnn_jax.training.curves import FAINT, INK, TRAIN
 from bnn_jax.training.state import TrainState, without_losses
@@ -40,7 +40,7 @@ def weights(workdir: Path, data: str = "") -> dict[str, Any]:
       weights, 1 for two heaps), "error" (|w - s sign(w)|^2 / |w|^2 with the best scale s of each output channel),
       "binarized error" (the same of what the layer multiplies with; binary layers only), "entropy" (bit per
       weight of the code, or the sign) and "histogram" (shares of weights between -4 and 4 standard deviations from
-      their mean, in 80 bins). "before" is absent where weights came from a run that is gone.
+      their mean, in 80 bins). "before" is absent where weights came from a run that is gone; "without before" says so.
 
     Raises:
       FileNotFoundError: If `workdir` is not the folder of a run, or its data is not there.
@@ -50,6 +50,8 @@ def weights(workdir: Path, data: str = "") -> dict[str, Any]:
     if jax.process_index():
         return result
     write_json(workdir / "weights.json", result)
+    if "without before" in result:
+        print(f"Without the weights before training: {result['without before']}")
     _show(result)
     draw(result, workdir / "weights.png")
     print(f"Picture and numbers: {workdir / 'weights.png'}, {workdir / 'weights.json'}")
@@ -62,11 +64,13 @@ def describe(workdir: Path, checkpoint: str, data: str = "") -> dict[str, Any]:
     Args, result and errors as `weights`.
     """
     experiment, state = load(workdir, checkpoint, data)
-    states = {"after": state}
+    states, gone = {"after": state}, {}
     try:
-        states = {"before": experiment.start_state(workdir), **states}
+        # Random weights come from the seed, whatever became of a teacher's folder.
+        begin = experiment.start_state(workdir) if experiment.config.init_from else experiment.init_state()
+        states = {"before": begin, **states}
     except FileNotFoundError as error:
-        print(f"Without the weights before training: {error}")
+        gone = {"without before": str(error)}
     targets = _targets(experiment.config, state)
     layers = [one for one in experiment.traced if one.kernel_shape and (one.weights or len(one.kernel_shape) > 2)]
     found = []
@@ -75,14 +79,15 @@ def describe(workdir: Path, checkpoint: str, data: str = "") -> dict[str, Any]:
         row["target"] = targets.get(f"{layer.name}/kernel")
         row |= {when: _measure(one, layer.path, layer.weights) for when, one in states.items()}
         found.append(row)
-    return {"step": int(state.step), "layers": found}
+    return {"step": int(state.step), **gone, "layers": found}
 
 
 def _targets(config: Config, state: TrainState) -> dict[str, float]:
     """The kurtosis that a term of the loss draws each weight to, by its path."""
     terms = [loss.term.build() for loss in config.losses if loss.weight]
     params = without_losses(state.params)
-    return {path: value for term in terms if hasattr(term, "targets") for path, value in term.targets(params).items()}
+    shaping = [term for term in terms if isinstance(term, KurtosisTerm)]
+    return {path: value for term in shaping for path, value in term.targets(params).items()}
 
 
 def _measure(state: TrainState, path: LayerPath, binarizer: WeightBinarizer | None) -> dict[str, Any]:

@@ -21,7 +21,8 @@ def kurtosis(w: Array, *, per_column: bool = False) -> Array:
 
     Returns:
       Scalar or (k,), float32 or wider; differentiable in reverse mode. 0, without gradient, of what has no kurtosis:
-      constants, and values below about 1e-9 or above 1e9, whose fourth powers leave the range of float32.
+      constants, and values that deviate by less than about 2e-8 or more than 1e9, whose fourth powers float32 does
+      not hold.
     """
     return _kurtosis(w.astype(jnp.promote_types(w.dtype, jnp.float32)), per_column)
 
@@ -46,20 +47,22 @@ def _forward(w: Array, per_column: bool) -> tuple[Array, _Kept]:
     d = w - _rows(mean, per_column)
     second, third, fourth = average(d * d), average(d * d * d), average(jnp.square(d * d))
     var = second * (n / (n - 1))
-    sound = (var > (_CONSTANT * mean) ** 2) & (fourth > 0) & (var * var > 0) & jnp.isfinite(fourth)
+    limits = jnp.finfo(w.dtype)
+    sound = (var > (_CONSTANT * mean) ** 2) & (var * var > limits.tiny / limits.eps) & jnp.isfinite(fourth)
     value = jnp.where(sound, fourth / jnp.where(sound, var * var, 1.0), 0.0)
     return value, (w, mean, jnp.where(sound, var, 0.0), third, value)
 
 
 def _backward(per_column: bool, kept: _Kept, g: Array) -> tuple[Array]:
-    # With d = w - mean:  dK/dw = 4 / (n var^2) (d^3 - mean d^3) - 4 K / ((n - 1) var) d.
+    # With z = (w - mean) / std:  dK/dw = 4 / (n std) (z^3 - mean z^3) - 4 K / ((n - 1) std) z.
     w, mean, var, third, value = kept
     n = w.shape[0] if per_column else w.size
-    safe = jnp.where(var > 0, var, 1.0)
-    cubic, linear = g * (4.0 / n) / (safe * safe), g * (4.0 / (n - 1)) * value / safe
-    sound, cubic, linear, third, mean = (_rows(v, per_column) for v in (var > 0, cubic, linear, third, mean))
-    d = w - mean
-    return (jnp.where(sound, cubic * (d * d * d - third) - linear * d, 0.0),)
+    std = jnp.sqrt(jnp.where(var > 0, var, 1.0))
+    cubic, linear = g * (4.0 / n) / std, g * (4.0 / (n - 1)) * value / std
+    factors = (var > 0, cubic, linear, third / (std * std * std), mean, std)
+    sound, cubic, linear, third, mean, std = (_rows(v, per_column) for v in factors)
+    z = (w - mean) / std
+    return (jnp.where(sound, cubic * (z * z * z - third) - linear * z, 0.0),)
 
 
 _kurtosis.defvjp(_forward, _backward)

@@ -1,7 +1,7 @@
 """Regularizers: pure functions from arrays to a scalar, one file per idea, which also holds its term of the loss."""
 
 from bnn_jax.regularizers.distillation import distillation_term, kl_divergence, soft_cross_entropy
-from bnn_jax.regularizers.kurtosis import RELEASED_TARGETS, kurtosis, kurtosis_term, weight_kurtosis
+from bnn_jax.regularizers.kurtosis import RELEASED_TARGETS, KurtosisTerm, kurtosis, kurtosis_term, weight_kurtosis
 from bnn_jax.regularizers.lipschitz import lipschitz_retention, lipschitz_term, released_weight
 from bnn_jax.regularizers.magnitude import ridge, unit_magnitude
 from bnn_jax.regularizers.mimicking import mimicking_term, raw_weight_mimicking, weight_mimicking
@@ -15,6 +15,7 @@ from bnn_jax.regularizers.spectral import (
 
 __all__ = [
     "RELEASED_TARGETS",
+    "KurtosisTerm",
     "adaptive_avg_pool",
     "distillation_term",
     "exact_norm",

@@ -11,7 +11,7 @@ from jax.tree_util import keystr, tree_flatten_with_path
 FIRST = r"^(stem_conv|conv0)/"
 
 
-def kernels(params: Any, where: str = "", skip: str = "") -> dict[str, Array]:
+def kernels(params: Any, where: str = "", skip: str = "", *, whose: str = "the parameters") -> dict[str, Array]:
     """The chosen arrays of a pytree by path ("stage1_block1/conv1/kernel"), in the order of the paths.
 
     Args:
@@ -19,6 +19,7 @@ def kernels(params: Any, where: str = "", skip: str = "") -> dict[str, Array]:
       where: Regular expression, matched anywhere in a path (`re.search`): the arrays that are chosen. "": those of
         three or more dimensions, the kernels of convolutions.
       skip: Regular expression: which of these are left out. "": none.
+      whose: They are, for messages.
 
     Raises:
       ValueError: If a rule matches nothing, or nothing is left; lists the paths.
@@ -28,10 +29,12 @@ def kernels(params: Any, where: str = "", skip: str = "") -> dict[str, Array]:
         path: leaf for path, leaf in sorted(leaves.items()) if (re.search(where, path) if where else jnp.ndim(leaf) > 2)
     }
     if not found:
-        wanted = f"where = {where!r} matches no parameter" if where else "no parameter has three or more dimensions"
+        wanted = (
+            f"where = {where!r} matches none of {whose}" if where else f"none of {whose} has three or more dimensions"
+        )
         raise ValueError(f"{wanted}: give a regular expression for some of {sorted(leaves)}")
     kept = {path: leaf for path, leaf in found.items() if not (skip and re.search(skip, path))}
     if skip and len(kept) in (0, len(found)):
         which = "every one" if not kept else "none"
-        raise ValueError(f"skip = {skip!r} matches {which} of the chosen weights: they are {list(found)}")
+        raise ValueError(f"skip = {skip!r} matches {which} of the weights chosen from {whose}: they are {list(found)}")
     return kept

@@ -7,8 +7,10 @@ Binarizing loses least where weights lie in two heaps. The regularizer draws the
 to a target:  L = mean over layers of (K(w_l) - target_l)^2.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import jax.numpy as jnp
@@ -18,7 +20,7 @@ from bnn_jax.losses import Outputs
 from bnn_jax.ops import kurtosis as moments
 from bnn_jax.regularizers.kernels import FIRST, kernels
 
-Target = float | str | Sequence[float]
+Target = float | str | Sequence[float] | Mapping[str, float]
 REDUCTIONS = ("mean", "sum", "max")
 
 # For ResNet-18: 16 convolutions of blocks, and after the second one of stages 2 to 4 their shortcut's.
@@ -62,10 +64,11 @@ def kurtosis(
 
     Args:
       params: Any pytree.
-      target: One for all; or one for each weight, in the order of their paths; or the name of a released list for
-        ResNet-18 ("cifar", "imagenet", "teacher_student"), of which smaller networks take the first so many.
+      target: One for all weights; or by rule, a mapping from regular expressions over paths, of which the first that
+        matches counts; or one for each weight, in the order of their paths (sorted as text); or the name of a released
+        list for ResNet-18 ("cifar", "imagenet", "teacher_student"), of which smaller networks take the first so many.
       where: Which weights, see `bnn_jax.regularizers.kernels.kernels`.
-      skip: Which of these not.
+      skip: Which of these not. Of the released lists the first convolution is none: they cannot do without `skip`.
       reduction: Over the weights: "mean", "sum" or "max" (whose gradient moves the worst one alone).
       per_channel: Whether each output channel is to have the target, and the mean over these is taken.
 
@@ -73,13 +76,15 @@ def kurtosis(
       Scalar, float32 or wider. A weight whose values are all the same adds nothing.
 
     Raises:
-      ValueError: If a rule matches nothing, or targets and weights differ in number.
+      ValueError: If a rule matches nothing, a weight has no target, or targets and weights differ in number.
 
     Example:
       >>> loss = cross_entropy + kurtosis(params, target=1.4, skip="^stem")
     """
     if reduction not in REDUCTIONS:
         raise ValueError(f"unknown reduction {reduction!r}: expected one of {REDUCTIONS}")
+    if isinstance(target, str) and not skip:
+        raise ValueError(f"the targets {target!r} leave out the first convolution: say in `skip` which that is")
     chosen = kernels(params, where, skip)
     wanted = targets_of(target, list(chosen))
     parts = jnp.stack([_distance(w, wanted[path], per_channel) for path, w in chosen.items()])
@@ -101,10 +106,12 @@ def targets_of(target: Target, paths: Sequence[str]) -> dict[str, float]:
       paths: Of the weights, in order.
 
     Raises:
-      ValueError: For an unknown list, or one of another length.
+      ValueError: For an unknown list, one of another length, a rule that matches nothing, or a weight without target.
     """
-    if isinstance(target, int | float):
+    if isinstance(target, float | Real):
         return dict.fromkeys(paths, float(target))
+    if isinstance(target, Mapping):
+        return _by_rule(target, paths)
     if isinstance(target, str):
         if target not in RELEASED_TARGETS:
             raise ValueError(f"unknown targets {target!r}: expected a number or one of {sorted(RELEASED_TARGETS)}")
@@ -117,6 +124,17 @@ def targets_of(target: Target, paths: Sequence[str]) -> dict[str, float]:
     if len(target) != len(paths):
         raise ValueError(f"expected a target for each of the weights {list(paths)}, found {len(target)}")
     return dict(zip(paths, map(float, target), strict=True))
+
+
+def _by_rule(rules: Mapping[str, float], paths: Sequence[str]) -> dict[str, float]:
+    matching = {path: [rule for rule in rules if re.search(rule, path)] for path in paths}
+    bare = [path for path, found in matching.items() if not found]
+    if bare:
+        raise ValueError(f"no rule of the targets {list(rules)} matches {bare}: add one, at the end, for the rest")
+    idle = [rule for rule in rules if all(rule not in found for found in matching.values())]
+    if idle:
+        raise ValueError(f"the rules {idle} of the targets match none of the weights, which are {list(paths)}")
+    return {path: float(rules[found[0]]) for path, found in matching.items()}
 
 
 @dataclass(frozen=True)
@@ -146,8 +164,8 @@ class KurtosisTerm:
 
 
 def kurtosis_term(
-    target: float = 1.8,
-    targets: str | tuple[float, ...] = "",
+    target: float | None = None,
+    targets: str | tuple[Any, ...] = "",
     where: str = "",
     skip: str = FIRST,
     reduction: str = "mean",
@@ -155,12 +173,27 @@ def kurtosis_term(
 ) -> KurtosisTerm:
     """`kurtosis` of the network's weights as a term of the loss.
 
+    From a later epoch on: `LossConfig("kurtosis", component(kurtosis_term), schedule=component(start_at, start=30))`,
+    with `start_at` of `bnn_jax.training.schedules`.
+
     Args:
-      target: One for all weights.
-      targets: Instead of it one for each, or the name of a released list.
+      target: One for all weights; None for 1.8.
+      targets: Instead of it one for each, pairs of a regular expression over paths and a number, or the name of a
+        released list.
       where: Which weights; "": the kernels of convolutions, also of those in full precision.
       skip: Which of these not: the first one, by its name in this library's networks.
       reduction: "mean", "sum" or "max".
       per_channel: Whether each output channel is to have the target.
+
+    Raises:
+      ValueError: If both `target` and `targets` are given.
     """
-    return KurtosisTerm(targets or target, where, skip, reduction, per_channel)
+    if targets and target is not None:
+        raise ValueError(
+            f"give target or targets, found target = {target} and targets = {targets!r}: for one number for all set "
+            "targets to ''"
+        )
+    several: Any = targets
+    if targets and isinstance(targets[0], Sequence) and not isinstance(targets, str):
+        several = dict(targets)
+    return KurtosisTerm(several or (1.8 if target is None else target), where, skip, reduction, per_channel)

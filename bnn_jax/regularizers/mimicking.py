@@ -40,7 +40,7 @@ def weight_mimicking(
 
     Args:
       student: Any pytree.
-      teacher: Pytree with the same weights among its own; no gradient flows to it.
+      teacher: Pytree of which the same weights are chosen; no gradient flows to it.
       temperature: T, of the softmax.
       over: What a distribution runs over: "inputs" (each filter and position has one over its input channels), as
         released; "filter" (one for each output channel); "tensor" (one for each weight).
@@ -92,7 +92,8 @@ def raw_weight_mimicking(student: Any, teacher: Any, *, where: str = "", skip: s
 
 
 def _pairs(student: Any, teacher: Any, where: str, skip: str) -> list[tuple[Array, Array]]:
-    own, other = kernels(student, where, skip), kernels(teacher, where, skip)
+    own = kernels(student, where, skip, whose="the student's parameters")
+    other = kernels(teacher, where, skip, whose="the teacher's parameters")
     lines = [f"{path} is the student's alone" for path in own if path not in other]
     lines += [f"{path} is the teacher's alone" for path in other if path not in own]
     lines += [

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 from bnn_jax.config import DataConfig, to_dict
-from bnn_jax.config.component import options_of, resolve
+from bnn_jax.config.component import options_of, resolve, target_of
 from bnn_jax.data import NowhereError, Splits, outline_of
 
 Opener = Callable[[DataConfig], Splits]
@@ -24,7 +24,7 @@ def open_splits(config: DataConfig, *, dry: bool = False) -> Splits:
     try:
         splits: Splits = config.source.build()
     except NowhereError:
-        outline = outline_of(resolve(config.source._target))
+        outline = outline_of(resolve(target_of(config.source)))
         if not dry or outline is None:
             raise
         return outline(**options_of(config.source))

@@ -48,7 +48,7 @@ def cosine(epochs: int, warmup_epochs: int = 0) -> Schedule:
     return schedule
 
 
-def start_at(epochs: int, start: int = 0) -> Schedule:
+def start_at(epochs: int, start: int) -> Schedule:
     """0 before the epoch `start`, 1 from then on: of a term's weight rather than a rate.
 
     Args:

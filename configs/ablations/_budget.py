@@ -8,6 +8,7 @@ whole test set.
 from bnn_jax.config import Config
 
 EPOCHS = 10
+BATCH_SIZE = 128
 TRAIN_SIZE = 5_000
 
 
@@ -15,6 +16,7 @@ def budget(config: Config) -> Config:
     """The same experiment and, before it, its stages within the budget; changes `config` and returns it."""
     for one in (config, *(stage.config for stage in config.stages)):
         one.epochs = EPOCHS
+        one.data.batch_size = BATCH_SIZE
         one.data.source.train_size = TRAIN_SIZE
         one.run.eval_every = EPOCHS
     return config

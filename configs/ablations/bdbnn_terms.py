@@ -23,8 +23,7 @@ TARGETS = (1.2, 1.8, 3.0)
 def get_config() -> Ablation:
     """The ablation."""
     base = budget(bdbnn_resnet20.get_config())
-    base.data.batch_size = base.stages[0].config.data.batch_size = 128
-    base.stages[0].config.losses[1].term = component(kurtosis_term, target=1.8)
+    base.stages[0].config.losses = _losses(base.stages[0].config, 1.8)
     variants = {"cross-entropy": _without_teacher(base, None)}
     variants |= {f"kurtosis {target:g}": _without_teacher(base, target) for target in TARGETS}
     mimicking = _losses(base, 1.8, "mimicking")

@@ -9,12 +9,11 @@ pretrained network as its teacher; convert its file, and name it:
     python -m bnn_jax.convert.torchvision resnet34-b627a593.pth resnet34.npz
     python train.py --config configs/imagenet/bdbnn_react_resnet18.py --workdir W --config.teacher.source resnet34.npz
 
-Coefficients are the release's for this network, which mimics no weights; rate, batch and length, which it leaves open,
-are ReActNet's. No figure of the paper could be had, and there is none of ours yet.
+Coefficients are the release's for this network, which mimics no weights; rate, batch, length and the teacher's depth,
+which it leaves open, are ReActNet's. No figure of the paper could be had, and there is none of ours yet.
 """
 
 from copy import deepcopy
-from dataclasses import replace
 
 from bnn_jax import losses, models
 from bnn_jax.binarizers import reactnet, rsign
@@ -68,7 +67,8 @@ def get_config() -> Config:
         epochs=128,
         run=RunConfig(log_every=100, telemetry_every=2_502, read_threads=16),
     )
-    first = replace(deepcopy(config), model=replace(config.model, weights=None))
+    first = deepcopy(config)
+    first.model.weights = None
     first.optimizer.weight_decay = 1e-5
     first.losses = [
         LossConfig("cross_entropy", component(losses.cross_entropy)),

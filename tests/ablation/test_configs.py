@@ -32,7 +32,7 @@ class TestFiles:
         assert [run.name for run in planned.shared] == list(ablation.shared)
         for run in (*planned.shared, *planned.trials):
             for config in (run.config, *(stage.config for stage in run.config.stages)):
-                assert (config.epochs, config.data.source.train_size) == (10, 5_000)
+                assert (config.epochs, config.data.batch_size, config.data.source.train_size) == (10, 128, 5_000)
 
     def test_the_command_line_overrides_its_experiment(self, path):
         check(load(path), ["--config.base.data.source.directory", "somewhere", "--config.base.epochs", "1"])

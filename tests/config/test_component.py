@@ -8,7 +8,7 @@ import pytest
 
 from bnn_jax import binarizers, models
 from bnn_jax.config import Component, component, to_dict
-from bnn_jax.config.component import resolve
+from bnn_jax.config.component import resolve, target_of
 
 
 def scaled(size: int, *, factor: float = 2.0, name: str = "plain", parts: tuple = (), extra: dict | None = None):
@@ -68,7 +68,7 @@ class TestFields:
     def test_a_class_can_be_a_target(self):
         made = component(Holder, width=5)
         assert made.build().width == 5
-        assert resolve(made._target) is Holder
+        assert resolve(target_of(made)) is Holder
 
     def test_an_option_may_be_called_target(self):
         made = component(aim, target=2.0)

@@ -126,9 +126,18 @@ def test_weights_that_came_from_a_run_that_is_gone_are_left_out(tmp_path, capsys
     made.init_from = "gone"
     (tmp_path / "config.json").unlink()
     workdir.claim(tmp_path, made)
+    assert "without before" in weights.describe(tmp_path, "last")
+    assert capsys.readouterr().out == ""
     result = weights.weights(tmp_path)
     assert all("before" not in row and "after" in row for row in result["layers"])
     assert "Without the weights before training" in capsys.readouterr().out
+
+
+def test_random_weights_are_known_where_only_the_teacher_is_gone(tmp_path):
+    made = config()
+    made.teacher, made.stages = TeacherConfig("teacher"), [StageConfig("teacher", config())]
+    saved(tmp_path, made, HEAPS)
+    assert all("before" in row for row in weights.describe(tmp_path, "last")["layers"])
 
 
 def test_constant_and_zero_weights_are_no_error(tmp_path):

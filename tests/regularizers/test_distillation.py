@@ -1,4 +1,4 @@
-"""Distillation of logits, and penalties on the magnitude of weights: the released arrays and what they must refuse."""
+"""Distillation of logits: the released arrays, and what it must refuse."""
 
 import jax
 import jax.numpy as jnp
@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from bnn_jax.losses import Outputs, Teacher
-from bnn_jax.regularizers import distillation_term, kl_divergence, ridge, soft_cross_entropy, unit_magnitude
-from tests.reference.layouts import hwio
+from bnn_jax.regularizers import distillation_term, kl_divergence, soft_cross_entropy
 
 
 def close(actual, expected, rtol=3e-5):
@@ -33,14 +32,6 @@ class TestGolden:
 
         a, name = golden("bdbnn", "logit_losses"), f"loss_kd_T{temperature}"
         check(function, a, name, f"{name}_grad")
-
-    def test_magnitudes(self, golden):
-        a = golden("bdbnn", "other_regs")
-        w = jnp.asarray(hwio(a["w"]))
-        for function, name in ((ridge, "l2"), (unit_magnitude, "wr")):
-            value, slope = jax.value_and_grad(function)(w)
-            close(value, a[f"{name}_loss"])
-            close(slope, hwio(a[f"{name}_grad"]))
 
 
 class TestDistillation:
@@ -78,16 +69,3 @@ class TestDistillation:
             distillation_term()(outputs._replace(teacher=None))
         with pytest.raises(ValueError, match="unknown kind 'mse'"):
             distillation_term("mse")
-
-
-class TestMagnitude:
-    def test_finite_at_the_minimum_of_both(self):
-        for function, w in ((ridge, jnp.zeros((1, 1, 2, 2))), (unit_magnitude, jnp.ones((1, 1, 2, 2)))):
-            value, grad = jax.value_and_grad(function)(w)
-            assert float(value) == 0
-            np.testing.assert_array_equal(np.asarray(grad), 0)
-
-    def test_of_chosen_weights_alone(self):
-        params = {"a": jnp.full((1, 1, 2, 2), 2.0), "b": jnp.full((1, 1, 2, 2), 3.0)}
-        close(ridge(params, skip="b"), 16.0)
-        close(unit_magnitude(params), 2.0 + 4.0)

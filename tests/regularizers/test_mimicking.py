@@ -98,6 +98,11 @@ class TestMimicking:
         with pytest.raises(ValueError, match=message):
             weight_mimicking(weights(0), teacher)
 
+    def test_a_rule_that_fails_the_teacher_says_whose_weights_these_are(self):
+        student = {"stem": weights(0)["conv"], "a": weights(1)["conv"]}
+        with pytest.raises(ValueError, match=r"chosen from the teacher's parameters: they are \['a/kernel', 'konv/k"):
+            weight_mimicking(student, {"konv": weights(0)["conv"], "a": weights(1)["conv"]}, skip="^stem")
+
     @pytest.mark.parametrize("wrong", [{"over": "output"}, {"reduction": "mean"}, {"temperature": 0.0}])
     def test_wrong_arguments_are_refused(self, wrong):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))}"):
