@@ -14,6 +14,7 @@ from bnn_jax.losses import cross_entropy
 from bnn_jax.models import resnet20, vgg_small
 from bnn_jax.training.examples import opener
 from bnn_jax.training.experiment import assemble, synchronized
+from bnn_jax.training.schedules import start_at
 from tests.training import toy
 
 
@@ -122,6 +123,7 @@ class TestAssemble:
         losses = [
             LossConfig("rising", component(constant_term), 10.0, component(ramp, slope=2.0)),
             LossConfig("steady", component(constant_term, value=3.0), 0.5),
+            LossConfig("late", component(constant_term, value=7.0), 1.0, component(start_at, start=1)),
         ]
         made = assemble(toy.config(losses=losses, epochs=4))
         batch = {"image": np.zeros((1, 16, 8, 8, 1), np.uint8), "label": np.zeros((1, 16), np.int32)}
@@ -129,7 +131,7 @@ class TestAssemble:
             state = made.init_state()
             step = jnp.asarray(epoch * made.steps_per_epoch, jnp.int32)
             _, metrics = made.train_step(state.replace(step=step), batch)
-            np.testing.assert_allclose(metrics.loss, 10 * 2 * epoch / 4 + 0.5 * 3, rtol=1e-6)
+            np.testing.assert_allclose(metrics.loss, 10 * 2 * epoch / 4 + 0.5 * 3 + 7 * (epoch >= 1), rtol=1e-6)
             np.testing.assert_allclose(metrics.terms["rising"], 1.0)
 
 
