@@ -4,7 +4,8 @@ A layer without binarizers is the ordinary full-precision one with the same para
 float teacher is the same network with nothing binarized.
 
 Variables live in three collections: `params`, `batch_stats` (running statistics) and `memory` (what
-weight binarizers remember). In training, apply with `mutable=["batch_stats", "memory"]`.
+weight binarizers remember). In training, apply with `mutable=["batch_stats", "memory"]`. A fourth, `binary`, is only
+ever passed in: a layer that finds a code and a scale of its own there multiplies with those, and binarizes nothing.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from bnn_jax.ops.batch_norm import batch_norm
 
 Initializer = Callable[..., Array]
 MEMORY = "memory"
+BINARY = "binary"
 
 # Untruncated, as in the papers' framework: Flax's he_normal is a truncated normal.
 INITIALIZERS: dict[str, Initializer] = {
@@ -48,6 +50,8 @@ class _Binarizable(nn.Module):
 
     def _kernel(self, shape: tuple[int, ...], train: bool, progress: Progress) -> tuple[Array, Array | None]:
         """The kernel to multiply with and its scale per channel (None for full-precision weights)."""
+        if self.weights is not None and self.has_variable(BINARY, "code"):
+            return self.get_variable(BINARY, "code"), self.get_variable(BINARY, "scale")
         kernel = self.param("kernel", self.kernel_init, shape)
         if self.weights is None:
             return kernel, None

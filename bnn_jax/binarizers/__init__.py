@@ -1,7 +1,7 @@
 """Binarizers: one file per method, all returning the records of `bnn_jax.binarizers.base`."""
 
 from bnn_jax.binarizers import measures
-from bnn_jax.binarizers.base import ActivationBinarizer, Binary, WeightBinarizer
+from bnn_jax.binarizers.base import ActivationBinarizer, Binary, Gradients, WeightBinarizer
 from bnn_jax.binarizers.irnet import ede_schedule, irnet, irnet_activations
 from bnn_jax.binarizers.reactnet import reactnet, rsign
 from bnn_jax.binarizers.siman import angle_code, half_code, median_code, siman, siman_activations
@@ -9,6 +9,7 @@ from bnn_jax.binarizers.siman import angle_code, half_code, median_code, siman, 
 __all__ = [
     "ActivationBinarizer",
     "Binary",
+    "Gradients",
     "WeightBinarizer",
     "angle_code",
     "ede_schedule",

@@ -7,7 +7,7 @@ is one file which returns one.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -34,6 +34,21 @@ class Binary(NamedTuple):
         return self.code * jnp.expand_dims(self.scale, range(self.code.ndim - 1))
 
 
+class Gradients(NamedTuple):
+    """Gradients of the loss over the whole batch, for one layer.
+
+    Attributes:
+      weight: With respect to the latent weight.
+      params: With respect to what the method learns.
+      code: With respect to the code, through the layer alone (no penalty): the gradient with respect to the product
+        `code * scale`, times the scale. None unless the record `needs_code_gradient`.
+    """
+
+    weight: Array
+    params: Params
+    code: Array | None = None
+
+
 def _no_params(w: Array) -> Params:
     del w
     return {}
@@ -49,7 +64,7 @@ def _no_penalty(w: Array, params: Params, memory: Memory, *, progress: Progress)
     return jnp.zeros((), w.dtype)
 
 
-def _same_memory(memory: Memory, old: tuple[Array, Params], new: tuple[Array, Params], grads: Any) -> Memory:
+def _same_memory(memory: Memory, old: tuple[Array, Params], new: tuple[Array, Params], grads: Gradients) -> Memory:
     del old, new, grads
     return memory
 
@@ -72,8 +87,11 @@ class WeightBinarizer:
         differentiation; the optimizer updates the projected weight.
       penalty: `(w, params, memory, *, progress) -> scalar`. What the method adds to the loss.
       update: `(memory, old, new, grads) -> memory` with `old`, `new` pairs `(w, params)` before and after
-        the optimizer's update and `grads` the pair of their (all-reduced) gradients. Applied after each
+        the optimizer's update and `grads` their `Gradients`, averaged over all devices. Applied after each
         train step.
+      needs_code_gradient: Whether `update` is to see the gradient with respect to the code. The train step then
+        binarizes outside of the layers and differentiates with respect to the code: its gradient is what devices
+        average, in place of the latent weight's, which follows from it.
     """
 
     name: str
@@ -83,6 +101,7 @@ class WeightBinarizer:
     project: Callable[..., Array] = _no_projection
     penalty: Callable[..., Array] = _no_penalty
     update: Callable[..., Memory] = _same_memory
+    needs_code_gradient: bool = False
 
     def apply(
         self,

@@ -5,6 +5,7 @@ Both are written for a mapped axis called "batch": `parallel.parallelize` runs t
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -14,6 +15,7 @@ import optax
 from jax import Array, lax
 
 from bnn_jax import losses
+from bnn_jax.layers import BINARY
 from bnn_jax.training import latent
 from bnn_jax.training.state import LOSSES, TrainState, keep_if, without_losses
 
@@ -80,9 +82,14 @@ def make_train_step(
         params = latent.project(state.params, layers, progress)
         taught = teach(teacher, state.teacher, images)
 
-        def loss_of(params: Any) -> tuple[Array, Any]:
+        exposed = latent.expose(params, state.memory, layers, progress)
+
+        def loss_of(params: Any, binary: Any) -> tuple[Array, Any]:
+            # The same on every device: its gradient needs no average.
+            extra = latent.penalty(params, state.memory, layers, progress)
+            params, binary = average_gradients((params, binary), AXIS)
             (logits, features), moved = model.apply(
-                {**state.variables, "params": params},
+                {**state.variables, "params": params, "memory": exposed.memory, BINARY: binary},
                 images,
                 train=True,
                 progress=progress,
@@ -91,16 +98,17 @@ def make_train_step(
             own = without_losses(params)
             outputs = losses.Outputs(logits, batch["label"], features, own, progress, taught)
             loss, values = losses.total(terms, outputs, params.get(LOSSES, {}))
-            extra = latent.penalty(params, state.memory, layers, progress)
             return loss + extra, (logits, {**values, "binarizers": extra}, moved)
 
-        (loss, (logits, values, moved)), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+        differentiate = jax.value_and_grad(loss_of, (0, 1), has_aux=True)
+        (loss, (logits, values, moved)), (grads, slopes) = differentiate(params, exposed.binary)
+        grads = latent.pull_back(exposed, grads, slopes)
         accuracy = jnp.mean(jnp.argmax(logits, -1) == batch["label"], dtype=jnp.float32)
-        grads, loss, values, accuracy = lax.pmean((grads, loss, values, accuracy), AXIS)
+        loss, values, accuracy = lax.pmean((loss, values, accuracy), AXIS)
 
         updates, opt_state = optimizer.update(grads, state.opt_state, params)
         updated = optax.apply_updates(params, updates)
-        memory = latent.update_memory(moved.get("memory", {}), layers, params, updated, grads)
+        memory = latent.update_memory(moved.get("memory", {}), layers, params, updated, grads, slopes)
 
         # The same everywhere already, if the network's batch norms reduce over the axis.
         batch_stats = lax.pmean(moved.get("batch_stats", {}), AXIS)
@@ -112,6 +120,32 @@ def make_train_step(
         return kept, StepMetrics(loss, values, accuracy, finite, finite_loss, finite_state)
 
     return train_step
+
+
+def average_gradients(tree: Any, axis_name: str) -> Any:
+    """The tree as it is; gradients that come back to it are averaged over a mapped axis.
+
+    A leaf which the loss does not depend on has nothing averaged.
+    """
+    return jax.tree.map(lambda leaf: _averaging(leaf, axis_name), tree)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _averaging(x: Array, axis_name: str) -> Array:
+    del axis_name
+    return x
+
+
+def _averaging_fwd(x: Array, axis_name: str) -> tuple[Array, None]:
+    del axis_name
+    return x, None
+
+
+def _averaging_bwd(axis_name: str, _: None, g: Array) -> tuple[Array]:
+    return (lax.pmean(g, axis_name),)
+
+
+_averaging.defvjp(_averaging_fwd, _averaging_bwd)
 
 
 def teach(model: nn.Module | None, variables: dict[str, Any], images: Array) -> losses.Teacher | None:

@@ -47,7 +47,7 @@ def train_setup(weights=None, *, terms=(CROSS_ENTROPY,), rate=RATE, augment=scal
     state = jax.jit(partial(init_state, model, transform, image_shape=IMAGE))(jax.random.key(0))
     # The outputs must not depend on the mapped axis: vmap refuses if one was not reduced over it.
     mapped = jax.jit(jax.vmap(step, in_axes=(None, 0), out_axes=None, axis_name=AXIS))
-    return SimpleNamespace(model=model, layers=layers, state=state, step=mapped)
+    return SimpleNamespace(model=model, layers=layers, state=state, step=mapped, unmapped=step)
 
 
 def batch(seed=0, examples=8, parts=1):
