@@ -34,6 +34,13 @@ class TestCrossEntropy:
         expected = -(targets * log_softmax(LOGITS)).sum(-1).mean()
         np.testing.assert_allclose(losses.cross_entropy(smoothing)(outputs()), expected, rtol=1e-5)
 
+    def test_released_label_smoothing(self, golden):
+        a = golden("rebnn", "label_smooth_ce")
+        term, labels = losses.cross_entropy(float(a["eps"])), jnp.asarray(a["labels"], jnp.int32)
+        value, grad = jax.value_and_grad(lambda v: term(outputs(logits=v, labels=labels)))(jnp.asarray(a["logits"]))
+        np.testing.assert_allclose(value, a["loss"], rtol=2e-5)
+        np.testing.assert_allclose(grad, a["glogits"], rtol=2e-5, atol=1e-7)
+
     def test_large_logits_do_not_overflow(self):
         logits = jnp.asarray([[1e30, 0.0], [0.0, 1e30]], jnp.float32)
         for smoothing in (0.0, 0.1):

@@ -4,6 +4,7 @@ from bnn_jax.binarizers import measures
 from bnn_jax.binarizers.base import ActivationBinarizer, Binary, Gradients, WeightBinarizer
 from bnn_jax.binarizers.irnet import ede_schedule, irnet, irnet_activations
 from bnn_jax.binarizers.reactnet import reactnet, rsign
+from bnn_jax.binarizers.rebnn import rebnn
 from bnn_jax.binarizers.siman import angle_code, half_code, median_code, siman, siman_activations
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "measures",
     "median_code",
     "reactnet",
+    "rebnn",
     "rsign",
     "siman",
     "siman_activations",

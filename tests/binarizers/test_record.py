@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from bnn_jax import binarizers
-from bnn_jax.binarizers import Binary
+from bnn_jax.binarizers import Binary, Gradients
 
 RECORDS = {
     "irnet": binarizers.irnet(),
+    "rebnn": binarizers.rebnn(),
+    "rebnn released": binarizers.rebnn("released"),
     "siman": binarizers.siman(),
     "siman median": binarizers.siman("median"),
     "siman angle": binarizers.siman("angle"),
@@ -76,7 +78,7 @@ class TestForward:
         same_structure(moved, memory)
         if not train:
             chex.assert_trees_all_equal(dict(moved), dict(memory))
-        grads = (weight(shape, 1), jax.tree.map(jnp.ones_like, dict(params)))
+        grads = Gradients(weight(shape, 1), jax.tree.map(jnp.ones_like, dict(params)), weight(shape, 2))
         same_structure(binarizer.update(moved, (w, params), (0.9 * w, params), grads), memory)
 
 
@@ -163,7 +165,8 @@ class TestRecord:
 
             g, moved = jax.grad(loss, has_aux=True)(w)
             new = w - 0.01 * g
-            memory = binarizer.update(moved, (w, params), (new, params), (g, jax.tree.map(jnp.zeros_like, params)))
+            slopes = Gradients(g, jax.tree.map(jnp.zeros_like, params), g)
+            memory = binarizer.update(moved, (w, params), (new, params), slopes)
             return (new, memory), None
 
         progress = jnp.arange(4) / 4

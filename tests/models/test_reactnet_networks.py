@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from bnn_jax.binarizers import reactnet, rsign
+from bnn_jax.binarizers import reactnet, rebnn, rsign
 from bnn_jax.inspect import binary_layers, trace_layers
 from bnn_jax.models import resnet_imagenet
 from bnn_jax.models.blocks import Block
@@ -16,6 +16,7 @@ from tests.reference.layouts import hwio, nhwc
 RENAMED = {
     "move0.bias": ("conv1", "input_shift"),
     "binary_conv.weight": ("conv1", "kernel"),
+    "binary_conv.scaling_factor": ("conv1", "scale"),
     "bn1.weight": ("norm1", "scale"),
     "bn1.bias": ("norm1", "bias"),
     "move1.bias": ("act1", "rprelu", "shift_in"),
@@ -46,6 +47,7 @@ def silent_second_half(params):
     [
         ("block_reactnet_step1_stride1", 8, 1, None),
         ("block_reactnet_step2_stride2", 16, 2, reactnet()),
+        ("block_rebnn_stride1", 8, 1, rebnn("released")),
     ],
 )
 def test_the_released_block_forward_and_backward(golden, name, features, stride, weights):
@@ -64,6 +66,10 @@ def test_the_released_block_forward_and_backward(golden, name, features, stride,
     np.testing.assert_allclose(np.asarray(out), nhwc(a["out"]), 2e-5, 2e-5)
     grads, grad_x = back(jnp.asarray(nhwc(a["gout"])))
     np.testing.assert_allclose(np.asarray(grad_x), nhwc(a["gx"]), 1e-4, 1e-4)
+    if weights is not None:
+        # What the release adds in the backward pass is a term of the loss here.
+        held = jax.grad(lambda p: weights.penalty(p["conv1"]["kernel"], p["conv1"], {}, progress=0.0))(params)
+        grads = jax.tree.map(jnp.add, grads, held)
     flat = flatten_dict(grads)
     wanted = renamed(a, "grad_")
     assert set(wanted) == set(released)

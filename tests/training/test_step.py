@@ -177,4 +177,7 @@ class TestLatent:
         params = {"plain": {"kernel": jnp.ones((2, 2))}}
         assert latent.project(params, {}, 0.5) is params
         assert latent.penalty(params, {}, {}, 0.5) == 0
-        assert latent.update_memory({}, {}, params, params, params) == {}
+        assert latent.update_memory({}, {}, params, params, params, {}) == {}
+        exposed = latent.expose(params, {}, {}, 0.5)
+        assert (exposed.binary, exposed.memory) == ({}, {})
+        assert latent.pull_back(exposed, params, {}) is params

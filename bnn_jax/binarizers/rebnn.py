@@ -1,0 +1,157 @@
+"""ReBNN: a learned scale, and latent weights held where they reconstruct it (Xu et al., AAAI 2023, arXiv 2302.00956).
+
+Per filter i, with the code b = sign(w) in {-1, +1} and the learned scale alpha = |s|:
+
+    w_b = alpha b                          dL/dw = alpha dL/dw_b where |w| <= 1, else 0;   dL/dalpha = sum dL/dw_b b
+    L_R = 1/2 sum_i gamma_i |w_i - alpha_i b_i|^2              added to the loss; b and gamma constant for the gradient
+
+While |dL/dw_b| < gamma a step of gradient descent flips no bit: gamma is the threshold below which the loss cannot make
+a weight oscillate about zero. Too small it stops no oscillation, too large it blocks flips that are needed; so it
+follows what the last step did, per filter of n weights:
+
+    gamma_(t+1) = #(b_t != b_(t+1)) / n  *  max_j |dL/dw_b|_t                                               (3.150)
+
+The gradient of the scale by L_R, -gamma sum (w - alpha b) b, is what pulls a scale back from zero, where dL/dw
+vanishes. (It is printed without its minus sign in the authors' book, but not in their code.)
+"""
+
+from functools import cache
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from bnn_jax import ste
+from bnn_jax.binarizers.base import Binary, Gradients, Memory, Params, Progress, WeightBinarizer, filters
+from bnn_jax.binarizers.reactnet import mean_magnitude
+
+RULES = ("adaptive", "constant", "released")
+RELEASED_GAMMA = 2e-4
+RELEASED_MAGNITUDE = 0.02
+# Never so small that a gradient could not be divided by it.
+SMALLEST_SCALE = 1e-20
+
+
+def flip_shares(before: Array, after: Array) -> Array:
+    """Share of each filter's weights whose sign differs; zero counts as positive.
+
+    Args:
+      before: Latent weight (..., features).
+      after: A later one, same shape.
+
+    Returns:
+      (features,), float32, in [0, 1].
+    """
+    return jnp.mean((before >= 0) != (after >= 0), axis=tuple(range(before.ndim - 1)), dtype=jnp.float32)
+
+
+def adaptive_gamma(flips: Array, peak: Array, clip: tuple[float, float] | None = None) -> Array:
+    """The share of flips times the largest gradient; 0 where nothing flipped, however large that is.
+
+    Args:
+      flips: Share of each filter's weights that flipped, (features,).
+      peak: Largest magnitude of each filter's gradient, (features,).
+      clip: Bounds of the result; None for none.
+
+    Returns:
+      (features,).
+    """
+    gamma = jnp.where(flips > 0, flips * peak, 0.0)
+    return gamma if clip is None else jnp.clip(gamma, *clip)
+
+
+@cache
+def rebnn(
+    gamma: str = "adaptive", constant: float = RELEASED_GAMMA, clip: tuple[float, float] | None = None
+) -> WeightBinarizer:
+    """ReBNN's weight binarizer.
+
+    Args:
+      gamma: How strongly weights are held. "adaptive": by (3.150), 0 at first. "constant": by `constant`.
+        "released": all as the published code does it, whose clip of gamma has its bounds exchanged and gives 2e-4
+        always. There w_b = 0.02 |s| sign(w), dL/dw = |s| dL/dw_b without mask or the factor 0.02, and
+        dL/d|s| = sum dL/dw_b w. It draws s from N(0, 1); here s starts at E|s| = sqrt(2 / pi).
+      constant: gamma of the rule "constant", 0 or more; 0 only learns the scale.
+      clip: Bounds of the adaptive gamma; (1e-5, 2e-4) is what the release seems to intend.
+
+    Returns:
+      The record. It learns `{"scale": s}`, (features,), from the mean magnitude of each filter. With the adaptive rule
+      it remembers, of the last step, `{"gamma", "flips", "peak"}`, float32 (features,): gamma and its two factors.
+
+    Raises:
+      ValueError: For an unknown rule, a negative constant, or bounds that are none or of another rule.
+
+    Example:
+      >>> w_b = rebnn().apply(w)                                        # any (..., features) weight
+    """
+    if gamma not in RULES:
+        raise ValueError(f"unknown gamma {gamma!r}: expected one of {RULES}")
+    if not 0 <= constant < float("inf"):
+        raise ValueError(f"constant must be a number of 0 or more, found {constant}")
+    if clip is not None and (gamma != "adaptive" or not 0 <= clip[0] <= clip[1]):
+        raise ValueError(f"clip needs gamma 'adaptive' and 0 <= lower <= upper, found {gamma!r} and {clip}")
+    adaptive, released = gamma == "adaptive", gamma == "released"
+    magnitude = RELEASED_MAGNITUDE if released else 1.0
+
+    def init_params(w: Array) -> Params:
+        mean = mean_magnitude(w, caller="rebnn")
+        return {"scale": jnp.full_like(mean, (2.0 / jnp.pi) ** 0.5) if released else mean}
+
+    def init_memory(w: Array) -> Memory:
+        if not adaptive:
+            return {}
+        none = jnp.zeros(w.shape[-1], jnp.float32)
+        return {"gamma": adaptive_gamma(none, none, clip), "flips": none, "peak": none}
+
+    def quantize(w: Array, params: Params, memory: Memory, *, train: bool, progress: Progress) -> tuple[Binary, Memory]:
+        del train, progress
+        wide, alpha = _wide(w), _positive(params["scale"])
+        if not released:
+            return Binary(ste.sign(wide, ste.clip), alpha), memory
+        fixed = lax.stop_gradient(alpha)
+        # d code = (dw + w d|s| / |s|) / 0.02, which the product with 0.02 |s| makes |s| dw + w d|s|.
+        path = (wide + lax.stop_gradient(wide) * _per_filter(alpha / fixed, w)) / magnitude
+        return Binary(ste.straight_through(ste.sign(lax.stop_gradient(wide)), path), magnitude * fixed), memory
+
+    def penalty(w: Array, params: Params, memory: Memory, *, progress: Progress) -> Array:
+        del progress
+        strength = lax.stop_gradient(memory["gamma"]) if adaptive else RELEASED_GAMMA if released else constant
+        flat = filters(w, caller="rebnn")
+        target = magnitude * _positive(params["scale"])[None] * lax.stop_gradient(ste.sign(flat))
+        return 0.5 * jnp.sum(strength * jnp.sum(jnp.square(flat - target), axis=0))
+
+    def update(memory: Memory, old: tuple[Array, Params], new: tuple[Array, Params], grads: Gradients) -> Memory:
+        if not adaptive:
+            return memory
+        if grads.code is None:
+            raise ValueError(
+                "rebnn's adaptive gamma needs the gradient with respect to the code, found none: pass "
+                "Gradients(weight, params, code)"
+            )
+        flips = flip_shares(old[0], new[0])
+        largest = jnp.max(jnp.abs(filters(grads.code, caller="rebnn")), axis=0)
+        peak = largest / _positive(old[1]["scale"])
+        return {"gamma": adaptive_gamma(flips, peak, clip), "flips": flips, "peak": peak}
+
+    return WeightBinarizer(
+        f"rebnn, {gamma} gamma",
+        quantize,
+        init_params,
+        init_memory,
+        penalty=penalty,
+        update=update,
+        needs_code_gradient=adaptive,
+    )
+
+
+def _positive(scale: Array) -> Array:
+    """|s|, at least `SMALLEST_SCALE`, with the derivative of |s| (+1 at zero)."""
+    magnitude = jnp.abs(_wide(scale))
+    return ste.straight_through(jnp.maximum(magnitude, SMALLEST_SCALE), magnitude)
+
+
+def _per_filter(v: Array, w: Array) -> Array:
+    return jnp.expand_dims(v, range(w.ndim - 1))
+
+
+def _wide(x: Array) -> Array:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -1,0 +1,257 @@
+"""What ReBNN's equations demand: no flip below the threshold, gradients, the state of gamma, and what can go wrong."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from bnn_jax.binarizers import Gradients, rebnn
+from bnn_jax.binarizers.rebnn import adaptive_gamma, flip_shares
+from bnn_jax.layers import BinaryConv, BinaryDense
+from bnn_jax.training import sources
+from bnn_jax.training.state import init_variables
+from tests.reference import rebnn as reference
+from tests.training import toy
+
+SHAPE = (12, 3)
+# XLA takes subnormal numbers for zero.
+NUMBERS = st.floats(-3, 3, width=32, allow_subnormal=False)
+
+
+@jax.jit
+def gradients(w, scale, gamma, g):
+    """The binary weight, the penalty, and the gradients of <w_b, g> and the penalty."""
+    memory = {"gamma": gamma, "flips": gamma, "peak": gamma}
+
+    def loss(w, params):
+        w_b, penalty = rebnn().apply(w, params, memory), rebnn().penalty(w, params, memory, progress=0.0)
+        return jnp.sum(w_b * g) + penalty, (w_b, penalty)
+
+    (_, made), (gw, gp) = jax.value_and_grad(loss, (0, 1), has_aux=True)(w, {"scale": scale})
+    return (*made, gw, gp["scale"])
+
+
+@partial(jax.jit, static_argnames="clip")
+def moved(w, after, scale, product_gradient, clip=None):
+    """What is remembered after a step from `w` to `after`."""
+    binarizer, params = rebnn(clip=clip), {"scale": scale}
+    code = product_gradient * jnp.maximum(jnp.abs(scale), 1e-20)[None]
+    new = after, {"scale": scale + 1}
+    return binarizer.update(binarizer.init_memory(w), (w, params), new, Gradients(w, params, code))
+
+
+@given(
+    arrays.arrays(np.float32, SHAPE, elements=NUMBERS),
+    arrays.arrays(np.float32, 3, elements=NUMBERS),
+    arrays.arrays(np.float32, 3, elements=NUMBERS.map(abs)),
+    arrays.arrays(np.float32, SHAPE, elements=NUMBERS),
+)
+def test_binary_weight_reconstruction_and_gradients_are_those_of_the_equations(w, scale, gamma, g):
+    found = gradients(w, scale, gamma, g)
+    alpha = np.maximum(np.abs(scale.astype(np.float64)), 1e-20)
+    wanted = reference.paper(w.astype(np.float64), alpha, gamma.astype(np.float64), g.astype(np.float64))
+    # The learned value is s, of which the scale is the magnitude.
+    wanted = wanted._replace(grad_scale=wanted.grad_scale * np.where(scale >= 0, 1, -1))
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(np.asarray(one, np.float64), other, 1e-4, 1e-4)
+
+
+class TestFlips:
+    def step(self, seed, held):
+        """Share of 10^5 weights that flip in one step of descent, |dL/dw_b| below gamma (where `held`)."""
+        rng = np.random.default_rng(seed)
+        shape = (1000, 100)
+        w = (rng.standard_normal(shape) * 10.0 ** rng.uniform(-6, 0.5, shape)).astype(np.float32)
+        alpha = 10.0 ** rng.uniform(-2, 0.5, 100)
+        gamma = 10.0 ** rng.uniform(-4, 1, 100)
+        rate = rng.uniform(0.01, 0.99, 100) / gamma
+        g = rng.uniform(-0.999, 0.999, shape) * gamma
+        _, _, gw, _ = gradients(*(jnp.asarray(v, jnp.float32) for v in (w, alpha, gamma * held, g)))
+        after = w - jnp.asarray(rate, jnp.float32)[None] * gw
+        return np.asarray(flip_shares(jnp.asarray(w), after)).mean()
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_no_bit_flips_while_gradients_are_below_gamma(self, seed):
+        assert self.step(seed, held=1.0) == 0
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_without_gamma_the_same_gradients_flip_bits(self, seed):
+        assert self.step(seed, held=0.0) > 0.05
+
+    def test_shares_are_of_each_filter(self):
+        before = jnp.asarray([[1.0, -1.0], [0.0, 1.0], [-0.0, -2.0], [-3.0, 4.0]])
+        after = jnp.asarray([[-1.0, -1.0], [1.0, 1.0], [0.0, 1.0], [3.0, -4.0]])
+        assert np.asarray(flip_shares(before, after)).tolist() == [0.5, 0.5]
+
+
+class TestGamma:
+    @given(
+        arrays.arrays(np.float32, SHAPE, elements=NUMBERS),
+        arrays.arrays(np.float32, SHAPE, elements=NUMBERS),
+        arrays.arrays(np.float32, SHAPE, elements=NUMBERS),
+    )
+    def test_share_of_flips_times_the_largest_gradient(self, w, after, g):
+        found = moved(w, after, np.float32([0.5, -2.0, 0.0]), g)
+        np.testing.assert_allclose(found["gamma"], reference.gamma(w, after, g), 1e-5, 1e-7)
+        np.testing.assert_allclose(found["peak"], np.abs(g).max(0), 1e-5, 1e-7)
+
+    def test_it_starts_at_zero_or_the_lower_bound(self):
+        w = jnp.ones(SHAPE)
+        assert np.asarray(rebnn().init_memory(w)["gamma"]).tolist() == [0, 0, 0]
+        np.testing.assert_allclose(rebnn(clip=(1e-5, 2e-4)).init_memory(w)["gamma"], 1e-5)
+
+    def test_without_flips_it_is_zero_also_where_a_gradient_is_infinite(self):
+        w, infinite = np.ones(SHAPE, np.float32), np.full(SHAPE, np.inf, np.float32)
+        assert np.asarray(moved(w, w, np.ones(3, np.float32), infinite)["gamma"]).tolist() == [0, 0, 0]
+        assert np.asarray(adaptive_gamma(jnp.zeros(2), jnp.asarray([jnp.inf, jnp.nan]))).tolist() == [0, 0]
+
+    def test_bounds(self):
+        w = np.ones(SHAPE, np.float32)
+        found = moved(w, -w, np.ones(3, np.float32), w * np.float32([1e-7, 1e-4, 1.0]), clip=(1e-5, 2e-4))
+        np.testing.assert_allclose(found["gamma"], [1e-5, 1e-4, 2e-4], 1e-6)
+
+    def test_it_gets_no_gradient(self):
+        w, params = jnp.ones(SHAPE), {"scale": jnp.ones(3) / 2}
+
+        def penalty(gamma):
+            return rebnn().penalty(w, params, {"gamma": gamma}, progress=0.0)
+
+        value, slope = jax.value_and_grad(penalty)(jnp.ones(3))
+        assert float(value) > 0
+        assert not np.asarray(slope).any()
+
+    @pytest.mark.parametrize("rule", ["constant", "released"])
+    def test_a_constant_one_needs_no_state_and_no_gradient_of_the_code(self, rule):
+        binarizer = rebnn(rule, constant=0.5)
+        assert dict(binarizer.init_memory(jnp.ones(SHAPE))) == {}
+        assert not binarizer.needs_code_gradient
+        assert rebnn().needs_code_gradient
+
+    def test_a_constant_one_is_that_of_the_penalty(self):
+        w, params = jnp.full(SHAPE, 2.0), {"scale": jnp.ones(3)}
+        assert float(rebnn("constant", constant=0.5).penalty(w, params, {}, progress=0.0)) == 0.25 * 36
+
+    def test_it_says_that_it_needs_the_gradient_of_the_code(self):
+        w, params = jnp.ones(SHAPE), {"scale": jnp.ones(3)}
+        with pytest.raises(ValueError, match="needs the gradient with respect to the code, found none"):
+            rebnn().update({}, (w, params), (w, params), Gradients(w, params))
+
+
+class TestScale:
+    def test_it_starts_from_the_weights_of_the_stage_before(self):
+        like, found = (
+            jax.device_get(init_variables(toy.Network(3, 4, weights, None), jax.random.key(seed), (6, 6, 2)))
+            for seed, weights in enumerate((rebnn(), None))
+        )
+        taken = sources.start_from(found, like, {("conv",): rebnn(), ("dense",): rebnn()}, "it")
+        for layer in ("conv", "dense"):
+            kernel = found["params"][layer]["kernel"]
+            np.testing.assert_array_equal(taken["params"][layer]["kernel"], kernel)
+            mean = np.abs(kernel.astype(np.float64)).reshape(-1, kernel.shape[-1]).mean(0)
+            np.testing.assert_allclose(taken["params"][layer]["scale"], mean, 1e-6)
+            assert not taken["memory"][layer]["binarizer"]["gamma"].any()
+
+    def test_one_of_zero_stays_binary_and_can_grow_again(self):
+        w, g = jnp.asarray(np.random.default_rng(0).normal(size=SHAPE), jnp.float32), jnp.ones(SHAPE)
+        w_b, _, gw, gscale = gradients(w, jnp.zeros(3), jnp.ones(3), g)
+        np.testing.assert_array_equal(np.sign(w_b), np.where(w >= 0, 1, -1))
+        for value in (gw, gscale):
+            assert np.isfinite(np.asarray(value)).all()
+        # Only the reconstruction pulls at the weights; at the scale, both.
+        np.testing.assert_allclose(gw, w, 1e-6)
+        wanted = np.where(w >= 0, 1, -1).sum(0) - np.abs(w).sum(0)
+        np.testing.assert_allclose(gscale, wanted, 1e-5)
+
+    def test_a_filter_of_zeros_is_binary_with_finite_gradients(self):
+        w = jnp.zeros(SHAPE)
+        params = rebnn().init_params(w)
+        found = gradients(w, params["scale"], jnp.ones(3), jnp.ones(SHAPE))
+        assert (np.asarray(found[0]) > 0).all()
+        assert all(np.isfinite(np.asarray(value)).all() for value in found)
+
+    def test_the_released_one_starts_where_its_normal_draw_has_its_mean(self):
+        draw = np.abs(np.random.default_rng(0).standard_normal(100_000)).mean()
+        np.testing.assert_allclose(rebnn("released").init_params(jnp.ones(SHAPE))["scale"], draw, 1e-2)
+
+
+class TestHalfPrecision:
+    @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+    @pytest.mark.parametrize("rule", ["adaptive", "constant", "released"])
+    def test_forward_and_statistics_are_in_float32_and_gradients_of_the_weights_dtype(self, dtype, rule):
+        w = jnp.asarray(np.random.default_rng(0).normal(size=(4096, 2)), dtype)
+        binarizer = rebnn(rule)
+        params, memory = binarizer.init_params(w), binarizer.init_memory(w)
+        binary, _ = binarizer.quantize(w, params, memory, train=True, progress=0.0)
+        assert binary.code.dtype == binary.scale.dtype == jnp.float32
+        grads = jax.grad(
+            lambda v, p: binarizer.apply(v, p).sum() + binarizer.penalty(v, p, memory, progress=0.0), (0, 1)
+        )
+        gw, gp = grads(w, params)
+        assert (gw.dtype, gp["scale"].dtype) == (w.dtype, jnp.float32)
+        assert all(np.isfinite(np.asarray(value, np.float32)).all() for value in (gw, gp["scale"]))
+        if rule == "adaptive":
+            moved = binarizer.update(memory, (w, params), (-w, params), Gradients(gw, gp, binary.code * 1e-3))
+            assert moved["gamma"].dtype == jnp.float32
+            np.testing.assert_allclose(moved["gamma"], 1e-3 / np.asarray(binary.scale), 1e-5)
+
+
+@pytest.mark.parametrize("layer", [BinaryDense(4, rebnn()), BinaryConv(4, rebnn())])
+def test_layers_of_any_kind_take_it(layer):
+    x = jnp.ones((2, 6, 6, 3))
+    variables = layer.init(jax.random.key(0), x)
+    assert variables["params"]["scale"].shape == variables["memory"]["binarizer"]["gamma"].shape == (4,)
+    assert layer.apply(variables, x, train=True, mutable=["memory"])[0].shape == (2, 6, 6, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gamma": "adaptiv"}, "unknown gamma 'adaptiv': expected one of"),
+        ({"gamma": "constant", "constant": -1.0}, "constant must be a number of 0 or more, found -1.0"),
+        ({"gamma": "constant", "constant": float("nan")}, "constant must be a number of 0 or more, found nan"),
+        ({"gamma": "constant", "clip": (0.0, 1.0)}, "clip needs gamma 'adaptive' and 0 <= lower <= upper"),
+        ({"clip": (2e-4, 1e-5)}, "clip needs gamma 'adaptive' and 0 <= lower <= upper"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        rebnn(**options)
+
+
+def test_in_a_training_loop_of_ones_own():
+    """The README's example: a dense layer, gradients of weight, scale and code, gamma passed from step to step."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    x, target, w = (
+        jax.random.normal(key, shape) for key, shape in zip(keys, [(64, 16), (16, 8), (16, 8)], strict=True)
+    )
+    y, w = x @ jnp.sign(target), 0.1 * w
+    binarizer = rebnn()
+    params, memory = binarizer.init_params(w), binarizer.init_memory(w)
+
+    @jax.jit
+    def step(w, params, memory, rate=0.05):
+        def quantize(w, params):
+            return binarizer.quantize(w, params, memory, train=True, progress=0.0)[0]
+
+        binary, pull_back = jax.vjp(quantize, w, params)
+        loss, slopes = jax.value_and_grad(lambda b: jnp.mean((x @ b.weight - y) ** 2))(binary)
+        held = jax.grad(lambda w, p: binarizer.penalty(w, p, memory, progress=0.0), (0, 1))(w, params)
+        grads = jax.tree.map(jnp.add, pull_back(slopes), held)
+        new = jax.tree.map(lambda v, g: v - rate * g, (w, params), grads)
+        memory = binarizer.update(memory, (w, params), new, Gradients(*grads, slopes.code))
+        return *new, memory, loss
+
+    losses, held = [], []
+    for _ in range(300):
+        w, params, memory, loss = step(w, params, memory)
+        losses.append(float(loss))
+        held.append(float(memory["gamma"].max()))
+    assert losses[-1] < 1e-3 * losses[0]
+    # Held after bits flipped, and let go when they came to rest.
+    assert max(held) > 0
+    assert held[-1] == 0
