@@ -4,6 +4,7 @@ import statistics
 from pathlib import Path
 
 from bnn_jax.evaluation import spectral, weights
+from bnn_jax.evaluation.oscillation import describe, last_epoch
 from bnn_jax.training.run_log import read_log
 
 ACCURACY = "accuracy"
@@ -55,3 +56,22 @@ def weight_shapes(workdir: Path) -> dict[str, float]:
     apart = [abs(layer["after"]["kurtosis"] - layer["target"]) for layer in layers if layer["target"] is not None]
     shapes = {"kurtosis": found["kurtosis"], "quantization error": found["error"], "entropy": found["entropy"]}
     return shapes | ({"largest distance of a kurtosis from its target": max(apart)} if apart else {})
+
+
+def oscillation(workdir: Path) -> dict[str, float]:
+    """How much a run's binary weights oscillate, means over layers.
+
+    Shares of bits that a step flips, and flips back, over the telemetry of the last epoch; the latter also over that of
+    the whole run; and the share of latent weights near zero, see `bnn_jax.evaluation.oscillation.describe`.
+
+    Raises:
+      ValueError: If the run has no telemetry.
+    """
+    layers = list(describe(workdir)["layers"].values())
+    last = [last_epoch(layer) for layer in layers]
+    return {
+        "flips, last epoch": statistics.mean([ratios["flip_ratio"] for ratios in last]),
+        "flips back, last epoch": statistics.mean([ratios["flip_back_ratio"] for ratios in last]),
+        "flips back, whole run": statistics.mean([statistics.mean(layer["flip_back_ratio"]) for layer in layers]),
+        "latent weights near zero": statistics.mean([layer["near_zero"] for layer in layers]),
+    }

@@ -1,0 +1,179 @@
+"""How much the weights of a binary network oscillate while it trains: a table, a picture and a JSON file.
+
+Of a layer, in the step from t to t + 1, with codes b:
+
+    flip ratio         mean[b_t != b_(t+1)]
+    flip-back ratio    mean[b_(t-1) != b_t and b_t != b_(t+1)]        (a flip that is undone at once)
+
+A run's telemetry holds both for single steps, `run.telemetry_every` steps apart; means over the records of an epoch
+estimate those over all its steps.
+"""
+
+import math
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from bnn_jax.inspect import get
+from bnn_jax.training.checkpoint import Checkpoints
+from bnn_jax.training.console import table
+from bnn_jax.training.curves import FAINT, GROUPS, INK
+from bnn_jax.training.run_log import read_log
+from bnn_jax.training.workdir import read_config, write_json
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+RATIOS = {"flip_ratio": "flips", "flip_back_ratio": "flips back"}
+NEAR = 0.1
+WIDEST = 4.0
+BINS = 81  # an odd number: the middle one lies about zero
+
+
+def oscillation(workdir: Path, data: str = "", against: Path | None = None) -> dict[str, Any]:
+    """Flip and flip-back ratios of each binary layer by epoch, and how its latent weights are distributed.
+
+    Args:
+      workdir: Folder of a run.
+      data: Of no use here: nothing is evaluated.
+      against: Folder of another run of the same network, to be shown beside it.
+
+    Returns:
+      What was written to `workdir/oscillation.json`: "run", and "against" if there is one, as `describe` gives them.
+
+    Raises:
+      FileNotFoundError: If a folder is not that of a run.
+      ValueError: If a run has no checkpoint or no telemetry, or the two have no layer in common.
+    """
+    del data
+    result = {"run": describe(workdir), **({} if against is None else {"against": describe(against)})}
+    if not shared_layers(result):
+        raise ValueError(f"{workdir} and {against} have no binary layer in common: compare runs of the same network")
+    if jax.process_index():
+        return result
+    write_json(workdir / "oscillation.json", result)
+    _show(result)
+    draw(result, workdir / "oscillation.png")
+    print(f"Picture and numbers: {workdir / 'oscillation.png'}, {workdir / 'oscillation.json'}")
+    return result
+
+
+def describe(workdir: Path) -> dict[str, Any]:
+    """One run's oscillation; nothing is written or shown.
+
+    Returns:
+      "folder", "step" of the last checkpoint, and "layers" by name, each with "epochs", lists "flip_ratio" and
+      "flip_back_ratio" of means over the records of each epoch, and of the last checkpoint "near_zero", the share of
+      latent weights below a tenth of the layer's mean magnitude, and "density" over 81 equal bins from -4 to 4 times
+      that magnitude; weights beyond are counted at the ends.
+
+    Raises:
+      As `oscillation`.
+    """
+    read_config(workdir)  # says so, if this is no run
+    records = [record for record in read_log(workdir) if record["kind"] == "telemetry"]
+    if not records:
+        raise ValueError(f"{workdir} holds no telemetry: expected a run with run.telemetry_every of 3 or more steps")
+    with closing(Checkpoints(workdir, read_only=True)) as checkpoints:
+        step = checkpoints.step_of("last")
+        params = checkpoints.variables(step)["params"]
+    names = dict.fromkeys(name for record in records for name in record["layers"])
+    layers = {
+        name: {**by_epoch(records, name), **distribution(get(params, (*name.split("/"), "kernel")))} for name in names
+    }
+    return {"folder": str(workdir), "step": step, "layers": layers}
+
+
+def by_epoch(records: Sequence[dict[str, Any]], name: str) -> dict[str, list[float]]:
+    """Means of a layer's ratios over the telemetry of each epoch which has any."""
+    epochs: dict[int, list[dict[str, float]]] = {}
+    for record in records:
+        if name in record["layers"]:
+            # A record after 2 epochs is of the second's last step.
+            epochs.setdefault(math.ceil(record["epoch"]), []).append(record["layers"][name])
+    means = {ratio: [float(np.mean([one[ratio] for one in found])) for found in epochs.values()] for ratio in RATIOS}
+    return {"epochs": [float(epoch) for epoch in epochs], **means}
+
+
+def distribution(w: np.ndarray) -> dict[str, Any]:
+    """How a layer's latent weights lie about zero, in units of their mean magnitude."""
+    flat = np.asarray(w, np.float64).ravel()
+    unit = np.abs(flat).mean()
+    relative = flat / (unit if unit > 0 else 1.0)
+    counts, edges = np.histogram(np.clip(relative, -WIDEST, WIDEST), BINS, (-WIDEST, WIDEST))
+    return {
+        "near_zero": float(np.mean(np.abs(relative) < NEAR)),
+        "density": (counts / flat.size / np.diff(edges)).tolist(),
+    }
+
+
+def last_epoch(layer: dict[str, Any]) -> dict[str, float]:
+    """A layer's ratios in the last epoch that was recorded."""
+    return {ratio: layer[ratio][-1] for ratio in RATIOS}
+
+
+def shared_layers(result: dict[str, Any]) -> list[str]:
+    """The layers that all runs of a result have, in order."""
+    return [name for name in result["run"]["layers"] if all(name in run["layers"] for run in result.values())]
+
+
+def _show(result: dict[str, Any]) -> None:
+    runs = list(result.values())
+    suffixes = [""] if len(runs) == 1 else [", run", ", against"]
+    columns = [f"{what}{suffix}" for what in (*RATIOS.values(), "near zero") for suffix in suffixes]
+    numbers = [
+        [last_epoch(run["layers"][name])[ratio] for ratio in RATIOS for run in runs]
+        + [run["layers"][name]["near_zero"] for run in runs]
+        for name in shared_layers(result)
+    ]
+    named = zip((*shared_layers(result), "mean"), (*numbers, np.mean(numbers, 0)), strict=True)
+    table(
+        "Share of bits flipped by a step of the last epoch, and of latent weights near zero",
+        ("layer", *columns),
+        [(name, *(f"{value:.2e}" for value in row)) for name, row in named],
+    )
+    print(f"near zero: below {NEAR:g} of the layer's mean magnitude. flips back: by this step and the one before.")
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Draws the ratios and latent weights of the first, the middle and the last layer, 1500 x 900 pixels."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = shared_layers(result)
+    chosen = list(dict.fromkeys((names[0], names[(len(names) - 1) // 2], names[-1])))
+    figure = Figure(figsize=(10, 6), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(2, len(chosen), squeeze=False)
+    for (above, below), name in zip(panels.T, chosen, strict=True):
+        for (who, run), style in zip(result.items(), ("-", ":"), strict=False):
+            _draw_ratios(above, run["layers"][name], who, style)
+            _draw_density(below, run["layers"][name], who, style)
+        if any(value > 0 for run in result.values() for value in run["layers"][name]["flip_ratio"]):
+            above.set_yscale("log")
+        above.set(title=name, xlabel="epoch")
+        below.set(xlabel="latent weight / mean magnitude")
+    panels[0][0].set_ylabel("share of bits, by step")
+    panels[1][0].set_ylabel("density")
+    for axes in panels.ravel():
+        axes.grid(axis="y", color=FAINT)
+        axes.tick_params(colors=INK)
+        axes.set_axisbelow(True)
+        axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path)
+
+
+def _draw_ratios(axes: "Axes", layer: dict[str, Any], who: str, style: str) -> None:
+    for (ratio, what), colour in zip(RATIOS.items(), GROUPS, strict=False):
+        values = np.asarray(layer[ratio])
+        # A logarithm has no place for a layer at rest.
+        axes.plot(layer["epochs"], np.where(values > 0, values, np.nan), style, color=colour, label=f"{what}, {who}")
+
+
+def _draw_density(axes: "Axes", layer: dict[str, Any], who: str, style: str) -> None:
+    edges = np.linspace(-WIDEST, WIDEST, BINS + 1)
+    axes.plot((edges[1:] + edges[:-1]) / 2, layer["density"], style, color=INK, label=who)

@@ -1,0 +1,119 @@
+"""The report of flips and latent weights over a run, alone and beside another."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bnn_jax.ablation import measures
+from bnn_jax.evaluation import oscillation as module
+from bnn_jax.evaluation.oscillation import by_epoch, distribution, oscillation
+from bnn_jax.training import workdir
+from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
+from bnn_jax.training.experiment import assemble
+from bnn_jax.training.run_log import RunLog
+from tests.training import toy
+
+RECORDS = ((7, 0.7, 0.4, 0.1), (10, 1.0, 0.2, 0.0), (14, 1.4, 0.1, 0.05), (20, 2.0, 0.3, 0.01))
+
+
+def saved(folder, records=RECORDS, layers=("conv", "dense"), factor=1.0):
+    """A run with one checkpoint of random weights, and telemetry: step, epoch, flips, flips back of the first layer."""
+    made = toy.config()
+    made.model.binary_dense = True
+    workdir.claim(folder, made)
+    state = assemble(made).init_state()
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(state.replace(step=np.asarray(20, np.int32)), Bookkeeping(), 0.5)
+    checkpoints.close()
+    with RunLog(folder, tensorboard=False) as log:
+        for step, epoch, flips, back in records:
+            of = {
+                name: {"flip_ratio": factor * flips / (i + 1), "flip_back_ratio": factor * back / (i + 1)}
+                for i, name in enumerate(layers)
+            }
+            log.write("telemetry", step, epoch, layers=of)
+            log.write("train", step, epoch, loss=1.0)
+    return state
+
+
+def test_ratios_are_means_over_the_records_of_each_epoch_and_weights_those_of_the_last_checkpoint(tmp_path, capsys):
+    state = saved(tmp_path)
+    result = oscillation(tmp_path)
+    assert json.loads((tmp_path / "oscillation.json").read_text()) == result
+    assert (tmp_path / "oscillation.png").read_bytes().startswith(b"\x89PNG")
+    run = result["run"]
+    assert (run["folder"], run["step"], list(run["layers"])) == (str(tmp_path), 20, ["conv", "dense"])
+    for name, share in (("conv", 1.0), ("dense", 0.5)):
+        layer = run["layers"][name]
+        assert layer["epochs"] == [1, 2]
+        np.testing.assert_allclose(layer["flip_ratio"], np.multiply([0.3, 0.2], share))
+        np.testing.assert_allclose(layer["flip_back_ratio"], np.multiply([0.05, 0.03], share))
+        w = np.asarray(state.params[name]["kernel"], np.float64)
+        assert layer["near_zero"] == np.mean(np.abs(w) < 0.1 * np.abs(w).mean())
+    shown = capsys.readouterr().out
+    for part in ("conv", "mean", "3.00e-02", "oscillation.png"):
+        assert part in shown
+
+
+def test_two_runs_are_shown_side_by_side(tmp_path, capsys):
+    saved(tmp_path / "a")
+    saved(tmp_path / "b", factor=2.0)
+    result = oscillation(tmp_path / "a", against=tmp_path / "b")
+    ratios = [result[who]["layers"]["conv"]["flip_ratio"][-1] for who in ("run", "against")]
+    np.testing.assert_allclose(ratios, [0.2, 0.4])
+    shown = capsys.readouterr().out
+    assert "flips back, against" in shown
+    assert not (tmp_path / "b" / "oscillation.json").exists()
+
+
+def test_what_an_ablation_measures_are_means_over_layers(tmp_path):
+    state = saved(tmp_path)
+    found = measures.oscillation(tmp_path)
+    weights = [np.asarray(state.params[name]["kernel"], np.float64) for name in ("conv", "dense")]
+    near = np.mean([np.mean(np.abs(w) < 0.1 * np.abs(w).mean()) for w in weights])
+    assert found == pytest.approx(
+        {
+            "flips, last epoch": 0.2 * 0.75,
+            "flips back, last epoch": 0.03 * 0.75,
+            "flips back, whole run": 0.04 * 0.75,
+            "latent weights near zero": near,
+        }
+    )
+
+
+def test_an_epoch_without_a_record_is_left_out_and_one_at_its_end_belongs_to_it():
+    layers = {"conv": {"flip_ratio": 0.5, "flip_back_ratio": 0.25}}
+    found = by_epoch([{"epoch": 1.0, "layers": layers}, {"epoch": 2.5, "layers": layers}], "conv")
+    assert found == {"epochs": [1, 3], "flip_ratio": [0.5, 0.5], "flip_back_ratio": [0.25, 0.25]}
+
+
+def test_two_heaps_are_told_from_three():
+    rng = np.random.default_rng(0)
+    ends = np.concatenate([rng.normal(m, 0.1, 5000) for m in (-1, 1)])
+    two, three = distribution(ends), distribution(np.concatenate([ends, rng.normal(0, 0.05, 5000)]))
+    middle = module.BINS // 2
+    assert two["near_zero"] < 0.001
+    assert three["near_zero"] > 0.2
+    assert two["density"][middle] < 0.01 < 1 < three["density"][middle]
+    for found in (two, three):
+        np.testing.assert_allclose(np.sum(found["density"]) * 2 * module.WIDEST / module.BINS, 1.0)
+
+
+def test_weights_of_zero_and_layers_at_rest_are_no_error(tmp_path):
+    assert distribution(np.zeros((3, 2)))["near_zero"] == 1
+    layer = {"epochs": [1.0], "flip_ratio": [0.0], "flip_back_ratio": [0.0], **distribution(np.zeros((3, 2)))}
+    module.draw({"run": {"layers": {"conv": layer}}}, tmp_path / "x.png")
+    assert (tmp_path / "x.png").exists()
+
+
+def test_what_cannot_be_shown_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not the folder of a run"):
+        oscillation(tmp_path / "nowhere")
+    saved(tmp_path / "silent", records=())
+    with pytest.raises(ValueError, match=r"holds no telemetry: expected a run with run\.telemetry_every of 3 or more"):
+        oscillation(tmp_path / "silent")
+    saved(tmp_path / "one", layers=("conv",))
+    saved(tmp_path / "other", layers=("dense",))
+    with pytest.raises(ValueError, match="have no binary layer in common"):
+        oscillation(tmp_path / "one", against=tmp_path / "other")
