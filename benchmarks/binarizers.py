@@ -3,8 +3,8 @@
     python benchmarks/binarizers.py --config configs/cifar10/rebnn_resnet18.py --against reactnet
 
 Both steps run in one process and take turns, round by round; the ratio is the median over rounds of the one that the
-config names / the other. Stages and teacher are left out, and cross-entropy is the loss: what a teacher costs is the
-same on both sides, and would make the ratio look smaller.
+config names / the other, with its quartiles. Stages and teacher are left out, and cross-entropy is the loss: what a
+teacher costs is the same on both sides, and would make the ratio look smaller.
 
 Options: --batch N (default 64), --rounds N, --steps N (per round), --json FILE.
 """
@@ -51,7 +51,8 @@ def measure(path: str, against: str, batch: int, rounds: int, steps: int) -> dic
                 times[name].append(seconds)
     ratios = [a / b for a, b in zip(times["config"], times[against], strict=True)]
     row = {f"{name} s": statistics.median(values) for name, values in times.items()}
-    return {**row, "ratio": statistics.median(ratios), "ratio min": min(ratios), "ratio max": max(ratios)}
+    lower, middle, upper = statistics.quantiles(ratios, n=4)
+    return {**row, "ratio": middle, "lower quartile": lower, "upper quartile": upper}
 
 
 def main() -> None:
@@ -60,8 +61,8 @@ def main() -> None:
     parser.add_argument("--config", required=True)
     parser.add_argument("--against", default="reactnet")
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--json", default="")
     options = parser.parse_args()
     row = measure(options.config, options.against, options.batch, options.rounds, options.steps)

@@ -1,7 +1,6 @@
 """What ReBNN's configs share: real weights first, binary ones from them, both taught by a full-precision network."""
 
 from copy import deepcopy
-from dataclasses import replace
 
 from bnn_jax.config import Config, LossConfig, StageConfig, TeacherConfig, component
 from bnn_jax.regularizers import distillation_term
@@ -14,12 +13,15 @@ def two_steps(config: Config, teacher: Config) -> Config:
     """A recipe of ReActNet's two steps, which learn from the logits of a teacher alone, from the config of the second.
 
     Args:
-      config: Of the binary network. The first step is the same with real weights and a little decay.
+      config: Of the binary network. The first step is the same with real weights and a little decay. Rates of both
+        steps count epochs as ReBNN's release does; ReActNet's first step, from whose release the other comes, is an
+        epoch ahead.
       teacher: Of the full-precision network, which is trained before unless `teacher.source` says where it is.
     """
     config.losses = [LossConfig("distillation", component(distillation_term))]
     config.teacher = TeacherConfig("teacher", model=teacher.model)
-    first = replace(deepcopy(config), model=replace(config.model, weights=None))
+    first = deepcopy(config)
+    first.model.weights = None
     first.optimizer.weight_decay, first.optimizer.no_decay = 1e-5, NO_DECAY
     # The same objects: one place to say where the teacher, and where the data lies.
     first.teacher = config.teacher

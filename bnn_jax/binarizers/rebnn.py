@@ -5,9 +5,10 @@ Per filter i, with the code b = sign(w) in {-1, +1} and the learned scale alpha 
     w_b = alpha b                          dL/dw = alpha dL/dw_b where |w| <= 1, else 0;   dL/dalpha = sum dL/dw_b b
     L_R = 1/2 sum_i gamma_i |w_i - alpha_i b_i|^2              added to the loss; b and gamma constant for the gradient
 
-While |dL/dw_b| < gamma a step of gradient descent flips no bit: gamma is the threshold below which the loss cannot make
-a weight oscillate about zero. Too small it stops no oscillation, too large it blocks flips that are needed; so it
-follows what the last step did, per filter of n weights:
+While |dL/dw_b| < gamma, a step of plain gradient descent with rate * gamma < 1 flips no bit: gamma is the threshold
+below which the loss cannot make a weight oscillate about zero. (Adam rescales the pull, and momentum carries older
+gradients on; there it is no bound.) Too small it stops no oscillation, too large it blocks flips that are needed; so it
+follows what the last step did, per filter of n weights, without a bound but for `clip`:
 
     gamma_(t+1) = #(b_t != b_(t+1)) / n  *  max_j |dL/dw_b|_t                                               (3.150)
 
@@ -61,7 +62,7 @@ def adaptive_gamma(flips: Array, peak: Array, clip: tuple[float, float] | None =
 
 @cache
 def rebnn(
-    gamma: str = "adaptive", constant: float = RELEASED_GAMMA, clip: tuple[float, float] | None = None
+    gamma: str = "adaptive", constant: float | None = None, clip: tuple[float, float] | None = None
 ) -> WeightBinarizer:
     """ReBNN's weight binarizer.
 
@@ -70,7 +71,7 @@ def rebnn(
         "released": all as the published code does it, whose clip of gamma has its bounds exchanged and gives 2e-4
         always. There w_b = 0.02 |s| sign(w), dL/dw = |s| dL/dw_b without mask or the factor 0.02, and
         dL/d|s| = sum dL/dw_b w. It draws s from N(0, 1); here s starts at E|s| = sqrt(2 / pi).
-      constant: gamma of the rule "constant", 0 or more; 0 only learns the scale.
+      constant: gamma of the rule "constant", 0 or more, 2e-4 by default; 0 only learns the scale.
       clip: Bounds of the adaptive gamma; (1e-5, 2e-4) is what the release seems to intend.
 
     Returns:
@@ -78,19 +79,19 @@ def rebnn(
       it remembers, of the last step, `{"gamma", "flips", "peak"}`, float32 (features,): gamma and its two factors.
 
     Raises:
-      ValueError: For an unknown rule, a negative constant, or bounds that are none or of another rule.
+      ValueError: For an unknown rule, a negative constant, bounds that are none, or either with another rule.
 
     Example:
       >>> w_b = rebnn().apply(w)                                        # any (..., features) weight
     """
     if gamma not in RULES:
         raise ValueError(f"unknown gamma {gamma!r}: expected one of {RULES}")
-    if not 0 <= constant < float("inf"):
-        raise ValueError(f"constant must be a number of 0 or more, found {constant}")
+    if constant is not None and (gamma != "constant" or not 0 <= constant < float("inf")):
+        raise ValueError(f"constant needs gamma 'constant' and a number of 0 or more, found {gamma!r} and {constant}")
     if clip is not None and (gamma != "adaptive" or not 0 <= clip[0] <= clip[1]):
         raise ValueError(f"clip needs gamma 'adaptive' and 0 <= lower <= upper, found {gamma!r} and {clip}")
     adaptive, released = gamma == "adaptive", gamma == "released"
-    magnitude = RELEASED_MAGNITUDE if released else 1.0
+    magnitude, steady = RELEASED_MAGNITUDE if released else 1.0, RELEASED_GAMMA if constant is None else constant
 
     def init_params(w: Array) -> Params:
         mean = mean_magnitude(w, caller="rebnn")
@@ -114,7 +115,7 @@ def rebnn(
 
     def penalty(w: Array, params: Params, memory: Memory, *, progress: Progress) -> Array:
         del progress
-        strength = lax.stop_gradient(memory["gamma"]) if adaptive else RELEASED_GAMMA if released else constant
+        strength = lax.stop_gradient(memory["gamma"]) if adaptive else steady
         flat = filters(w, caller="rebnn")
         target = magnitude * _positive(params["scale"])[None] * lax.stop_gradient(ste.sign(flat))
         return 0.5 * jnp.sum(strength * jnp.sum(jnp.square(flat - target), axis=0))
@@ -133,7 +134,7 @@ def rebnn(
         return {"gamma": adaptive_gamma(flips, peak, clip), "flips": flips, "peak": peak}
 
     return WeightBinarizer(
-        f"rebnn, {gamma} gamma",
+        f"rebnn, gamma {steady:g}" if gamma == "constant" else f"rebnn, {gamma} gamma",
         quantize,
         init_params,
         init_memory,

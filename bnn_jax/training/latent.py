@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from bnn_jax.binarizers import Binary, Gradients, WeightBinarizer
 from bnn_jax.binarizers.base import Progress
-from bnn_jax.inspect import Path, get, operands, put
+from bnn_jax.inspect import Path, get, learned_names, operands, put
 
 Layers = Mapping[Path, WeightBinarizer]
 
@@ -51,8 +51,18 @@ def expose(params: Any, memory: Any, layers: Layers, progress: Progress) -> Expo
         made, pull_backs[path], moved = jax.vjp(quantize, kernel, learned, has_aux=True)
         binary = put(binary, path, made._asdict())
         if moved:
-            memory = put(memory, (*path, "binarizer"), lax.stop_gradient(moved))
+            memory = put(memory, (*path, "binarizer"), moved)
     return Exposed(binary, memory, pull_backs)
+
+
+def withhold(params: Any, layers: Layers) -> Any:
+    """Parameters without those that exposed binary weights are made of: no layer is to binarize these again."""
+    for path, binarizer in layers.items():
+        if binarizer.needs_code_gradient:
+            layer = get(params, path)
+            taken = ("kernel", *learned_names(binarizer, layer["kernel"]))
+            params = put(params, path, {name: value for name, value in layer.items() if name not in taken})
+    return params
 
 
 def penalty(params: Any, memory: Any, layers: Layers, progress: Progress) -> Array:

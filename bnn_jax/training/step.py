@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from flax.errors import ScopeParamNotFoundError
 from jax import Array, lax
 
 from bnn_jax import losses
@@ -88,12 +89,12 @@ def make_train_step(
             # The same on every device: its gradient needs no average.
             extra = latent.penalty(params, state.memory, layers, progress)
             params, binary = average_gradients((params, binary), AXIS)
-            (logits, features), moved = model.apply(
-                {**state.variables, "params": params, "memory": exposed.memory, BINARY: binary},
+            given = latent.withhold(params, layers)
+            (logits, features), moved = _apply(
+                model,
+                {**state.variables, "params": given, "memory": exposed.memory, BINARY: binary},
                 images,
-                train=True,
-                progress=progress,
-                mutable=["batch_stats", "memory"],
+                progress,
             )
             own = without_losses(params)
             outputs = losses.Outputs(logits, batch["label"], features, own, progress, taught)
@@ -120,6 +121,20 @@ def make_train_step(
         return kept, StepMetrics(loss, values, accuracy, finite, finite_loss, finite_state)
 
     return train_step
+
+
+def _apply(model: nn.Module, variables: dict[str, Any], images: Array, progress: Array) -> Any:
+    """Outputs of the network in training, and the collections it moved."""
+    try:
+        return model.apply(variables, images, train=True, progress=progress, mutable=["batch_stats", "memory"])
+    except ScopeParamNotFoundError as error:
+        if not variables[BINARY]:
+            raise
+        raise ValueError(
+            f"a layer binarizes its weights itself, whose binarizer needs the gradient of its code: {error} Have the "
+            "layer read code and scale from the collection 'binary', as those of bnn_jax.layers do; nn.scan and "
+            "nn.vmap must lift that collection."
+        ) from error
 
 
 def average_gradients(tree: Any, axis_name: str) -> Any:

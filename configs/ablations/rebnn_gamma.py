@@ -2,8 +2,9 @@
 
     python -m bnn_jax.ablation --config configs/ablations/rebnn_gamma.py --workdir runs/ablation_rebnn
 
-Mean|w| as the scale (ReActNet), a learned scale without reconstruction (gamma 0), with constant ones (2e-4 is the
-released value), and with the paper's, which follows the flips. One teacher and one network of real weights serve all.
+Mean|w| as the scale (ReActNet, whose weight gradient is not multiplied by it), a learned scale without reconstruction
+(gamma 0), with constant ones (2e-4 is the released value), with the paper's, which follows the flips, and all as
+released. One teacher and one network of real weights serve all.
 """
 
 from bnn_jax.ablation import Ablation
@@ -21,7 +22,8 @@ def get_config() -> Ablation:
     base = budget(rebnn_resnet20.get_config())
     base.run.telemetry_every = 3  # steps: a third of all
     constant = {f"gamma {g:g}": component(rebnn, gamma="constant", constant=g) for g in GAMMAS}
-    binarizers = {"mean scale": component(reactnet), **constant, "adaptive": component(rebnn)}
+    others = {"adaptive": component(rebnn), "released": component(rebnn, gamma="released")}
+    binarizers = {"mean scale": component(reactnet), **constant, **others}
     return Ablation(
         base=base,
         variants={name: {"model.weights": binarizer} for name, binarizer in binarizers.items()},

@@ -10,14 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+import bnn_jax
 from bnn_jax.binarizers import Gradients, rebnn
 from bnn_jax.binarizers.rebnn import adaptive_gamma, flip_shares
 from bnn_jax.layers import BinaryConv, BinaryDense
 from bnn_jax.training import sources
 from bnn_jax.training.state import init_variables
+from tests.conftest import ROOT
 from tests.reference import rebnn as reference
 from tests.training import toy
 
+README = ROOT / "README.md"
 SHAPE = (12, 3)
 # XLA takes subnormal numbers for zero.
 NUMBERS = st.floats(-3, 3, width=32, allow_subnormal=False)
@@ -62,14 +65,17 @@ def test_binary_weight_reconstruction_and_gradients_are_those_of_the_equations(w
 
 
 class TestFlips:
-    def step(self, seed, held):
-        """Share of 10^5 weights that flip in one step of descent, |dL/dw_b| below gamma (where `held`)."""
+    def step(self, seed, held, rates=(0.01, 0.99)):
+        """Share of 10^5 weights that flip in one step of descent, |dL/dw_b| below gamma (where `held`).
+
+        `rates` are those of descent times gamma.
+        """
         rng = np.random.default_rng(seed)
         shape = (1000, 100)
         w = (rng.standard_normal(shape) * 10.0 ** rng.uniform(-6, 0.5, shape)).astype(np.float32)
         alpha = 10.0 ** rng.uniform(-2, 0.5, 100)
         gamma = 10.0 ** rng.uniform(-4, 1, 100)
-        rate = rng.uniform(0.01, 0.99, 100) / gamma
+        rate = rng.uniform(*rates, 100) / gamma
         g = rng.uniform(-0.999, 0.999, shape) * gamma
         _, _, gw, _ = gradients(*(jnp.asarray(v, jnp.float32) for v in (w, alpha, gamma * held, g)))
         after = w - jnp.asarray(rate, jnp.float32)[None] * gw
@@ -82,6 +88,10 @@ class TestFlips:
     @pytest.mark.parametrize("seed", range(3))
     def test_without_gamma_the_same_gradients_flip_bits(self, seed):
         assert self.step(seed, held=0.0) > 0.05
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_a_step_that_is_longer_than_gamma_allows_flips_bits(self, seed):
+        assert self.step(seed, held=1.0, rates=(1.5, 3.0)) > 0.05
 
     def test_shares_are_of_each_filter(self):
         before = jnp.asarray([[1.0, -1.0], [0.0, 1.0], [-0.0, -2.0], [-3.0, 4.0]])
@@ -125,9 +135,9 @@ class TestGamma:
         assert float(value) > 0
         assert not np.asarray(slope).any()
 
-    @pytest.mark.parametrize("rule", ["constant", "released"])
-    def test_a_constant_one_needs_no_state_and_no_gradient_of_the_code(self, rule):
-        binarizer = rebnn(rule, constant=0.5)
+    @pytest.mark.parametrize(("rule", "options"), [("constant", {"constant": 0.5}), ("released", {})])
+    def test_a_constant_one_needs_no_state_and_no_gradient_of_the_code(self, rule, options):
+        binarizer = rebnn(rule, **options)
         assert dict(binarizer.init_memory(jnp.ones(SHAPE))) == {}
         assert not binarizer.needs_code_gradient
         assert rebnn().needs_code_gradient
@@ -212,8 +222,10 @@ def test_layers_of_any_kind_take_it(layer):
     ("options", "message"),
     [
         ({"gamma": "adaptiv"}, "unknown gamma 'adaptiv': expected one of"),
-        ({"gamma": "constant", "constant": -1.0}, "constant must be a number of 0 or more, found -1.0"),
-        ({"gamma": "constant", "constant": float("nan")}, "constant must be a number of 0 or more, found nan"),
+        ({"gamma": "constant", "constant": -1.0}, "a number of 0 or more, found 'constant' and -1.0"),
+        ({"gamma": "constant", "constant": float("nan")}, "a number of 0 or more, found 'constant' and nan"),
+        ({"constant": 1e-3}, "constant needs gamma 'constant' .* found 'adaptive' and 0.001"),
+        ({"gamma": "released", "constant": 1e-3}, "constant needs gamma 'constant'"),
         ({"gamma": "constant", "clip": (0.0, 1.0)}, "clip needs gamma 'adaptive' and 0 <= lower <= upper"),
         ({"clip": (2e-4, 1e-5)}, "clip needs gamma 'adaptive' and 0 <= lower <= upper"),
     ],
@@ -223,34 +235,16 @@ def test_options_out_of_range_are_refused(options, message):
         rebnn(**options)
 
 
-def test_in_a_training_loop_of_ones_own():
-    """The README's example: a dense layer, gradients of weight, scale and code, gamma passed from step to step."""
-    keys = jax.random.split(jax.random.key(0), 3)
-    x, target, w = (
-        jax.random.normal(key, shape) for key, shape in zip(keys, [(64, 16), (16, 8), (16, 8)], strict=True)
-    )
-    y, w = x @ jnp.sign(target), 0.1 * w
-    binarizer = rebnn()
-    params, memory = binarizer.init_params(w), binarizer.init_memory(w)
-
-    @jax.jit
-    def step(w, params, memory, rate=0.05):
-        def quantize(w, params):
-            return binarizer.quantize(w, params, memory, train=True, progress=0.0)[0]
-
-        binary, pull_back = jax.vjp(quantize, w, params)
-        loss, slopes = jax.value_and_grad(lambda b: jnp.mean((x @ b.weight - y) ** 2))(binary)
-        held = jax.grad(lambda w, p: binarizer.penalty(w, p, memory, progress=0.0), (0, 1))(w, params)
-        grads = jax.tree.map(jnp.add, pull_back(slopes), held)
-        new = jax.tree.map(lambda v, g: v - rate * g, (w, params), grads)
-        memory = binarizer.update(memory, (w, params), new, Gradients(*grads, slopes.code))
-        return *new, memory, loss
-
-    losses, held = [], []
+def test_the_readmes_loop_learns_holds_weights_and_lets_go():
+    (block,) = (part for part in README.read_text().split("```") if "rebnn = bnn.binarizers.rebnn()" in part)
+    names = {"jax": jax, "jnp": jnp, "bnn": bnn_jax}
+    exec(block.removeprefix("python"), names)
+    losses, held = [float(names["loss"])], []
     for _ in range(300):
-        w, params, memory, loss = step(w, params, memory)
+        state = names["step"](names["w"], names["params"], names["memory"])
+        names["w"], names["params"], names["memory"], loss = state
         losses.append(float(loss))
-        held.append(float(memory["gamma"].max()))
+        held.append(float(names["memory"]["gamma"].max()))
     assert losses[-1] < 1e-3 * losses[0]
     # Held after bits flipped, and let go when they came to rest.
     assert max(held) > 0

@@ -4,9 +4,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from bnn_jax import losses
-from bnn_jax.binarizers import siman, siman_activations
+from bnn_jax.binarizers import rebnn, siman, siman_activations
 from bnn_jax.training.diagnosis import non_finite_gradients
 from tests.training import toy
 from tests.training.steps import CROSS_ENTROPY, IMAGE, assert_equal, batch, poisoned, train_setup, zero
@@ -35,8 +36,9 @@ class TestNonFiniteSteps:
         assert_equal(again, stopped)
         return metrics, later
 
-    def test_a_batch_of_nan_leaves_every_leaf_as_it_was_and_so_do_later_good_ones(self):
-        setup = train_setup(siman())
+    @pytest.mark.parametrize("binarizer", [siman(), rebnn()], ids=lambda binarizer: binarizer.name)
+    def test_a_batch_of_nan_leaves_every_leaf_as_it_was_and_so_do_later_good_ones(self, binarizer):
+        setup = train_setup(binarizer)
         state, metrics = setup.step(setup.state, batch())
         assert state.healthy
         assert metrics.finite.all()
@@ -45,6 +47,7 @@ class TestNonFiniteSteps:
         metrics, later = self.check_nothing_moves(setup, state, poisoned())
         assert not metrics.finite_loss
         assert not metrics.finite.all()
+        assert {"conv/kernel", "conv/scale"} <= set(non_finite_gradients(metrics, state.params))
         assert later.finite_loss
         assert later.finite.all()
 

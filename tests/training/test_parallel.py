@@ -19,6 +19,8 @@ STEPS = 12  # an epoch and a bit
 TRAIN = f"""
     import json, sys
     import jax, numpy as np
+    from bnn_jax import binarizers
+    from bnn_jax.config import component
     from bnn_jax.data import train_iterator
     from bnn_jax.training import parallel
     from bnn_jax.training.experiment import assemble
@@ -28,7 +30,9 @@ TRAIN = f"""
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, seconds, **about: events.append(event.rpartition("/")[2])
     )
-    experiment = assemble(toy.config(epochs=2))
+    made = toy.config(epochs=2)
+    made.model.weights = component(getattr(binarizers, "BINARIZER"))
+    experiment = assemble(made)
     batches = train_iterator(experiment.splits.train, batch_size=16, seed=0)
     state, losses, deleted, traces, compiles = parallel.replicate(experiment.init_state()), [], [], [], []
     for step in range({STEPS}):
@@ -58,11 +62,16 @@ TRAIN = f"""
 """
 
 
+def train(run_python, binarizer, devices):
+    """What the program above prints."""
+    env = {"XLA_FLAGS": toy.XLA_FLAGS.format(devices)}
+    return json.loads(run_python(TRAIN.replace("BINARIZER", binarizer), env=env).splitlines()[-1])
+
+
 @pytest.fixture(scope="module")
 def trained(run_python):
-    """What the program above prints, by number of devices."""
-    flags = {n: {"XLA_FLAGS": toy.XLA_FLAGS.format(n)} for n in (1, 2, 8)}
-    return {n: json.loads(run_python(TRAIN, env=env).splitlines()[-1]) for n, env in flags.items()}
+    """What it prints, by number of devices."""
+    return {n: train(run_python, "siman", n) for n in (1, 2, 8)}
 
 
 class TestDevices:
@@ -76,6 +85,17 @@ class TestDevices:
         assert found["names"] == one["names"]
         for name, leaf, expected in zip(one["names"], found["leaves"], one["leaves"], strict=True):
             np.testing.assert_allclose(leaf, expected, rtol=1e-4, atol=1e-5, err_msg=name)
+
+    def test_so_are_those_of_a_binarizer_that_sees_the_gradient_of_its_code(self, run_python):
+        one, two = (train(run_python, "rebnn", n) for n in (1, 2))
+        assert one["names"] == two["names"]
+        held = [leaf for name, leaf in zip(one["names"], one["leaves"], strict=True) if "peak" in name]
+        assert np.any(held)
+        for name, leaf, expected in zip(one["names"], two["leaves"], one["leaves"], strict=True):
+            np.testing.assert_allclose(leaf, expected, rtol=1e-4, atol=1e-5, err_msg=name)
+        for found in (one, two):
+            assert found["compiles"] == [1] + [0] * (STEPS - 1)
+            assert found["deleted"] == [True] * STEPS
 
     @pytest.mark.parametrize("devices", [1, 2, 8])
     def test_the_step_is_traced_and_compiled_once_over_epochs(self, trained, devices):
