@@ -68,8 +68,8 @@ def describe(workdir: Path) -> dict[str, Any]:
     Returns:
       "folder", "step" of the last checkpoint, and "layers" by name, each with "epochs", lists "flip_ratio" and
       "flip_back_ratio" of means over the records of each epoch, and of the last checkpoint "near_zero", the share of
-      latent weights below a tenth of the layer's mean magnitude, and "density" over 81 equal bins from -4 to 4 times
-      that magnitude; weights beyond are counted at the ends.
+      latent weights below a tenth of their filter's root mean square, and "density" over 81 equal bins from -4 to 4
+      times that; weights beyond are counted at the ends.
 
     Raises:
       As `oscillation`.
@@ -100,10 +100,15 @@ def by_epoch(records: Sequence[dict[str, Any]], name: str) -> dict[str, list[flo
 
 
 def distribution(w: np.ndarray) -> dict[str, Any]:
-    """How a layer's latent weights lie about zero, in units of their mean magnitude."""
-    flat = np.asarray(w, np.float64).ravel()
-    unit = np.abs(flat).mean()
-    relative = flat / (unit if unit > 0 else 1.0)
+    """How a layer's latent weights (..., features) lie about zero, each in units of its filter's root mean square.
+
+    Two heaps lie at -1 and 1 then, whatever the filters' scales are; a heap in the middle drives others apart, and
+    these stay in sight.
+    """
+    filters = np.asarray(w, np.float64).reshape(-1, np.shape(w)[-1])
+    unit = np.sqrt(np.mean(np.square(filters), axis=0))
+    flat = filters.ravel()
+    relative = (filters / np.where(unit > 0, unit, 1.0)).ravel()
     counts, edges = np.histogram(np.clip(relative, -WIDEST, WIDEST), BINS, (-WIDEST, WIDEST))
     return {
         "near_zero": float(np.mean(np.abs(relative) < NEAR)),
@@ -136,7 +141,7 @@ def _show(result: dict[str, Any]) -> None:
         ("layer", *columns),
         [(name, *(f"{value:.2e}" for value in row)) for name, row in named],
     )
-    print(f"near zero: below {NEAR:g} of the layer's mean magnitude. flips back: by this step and the one before.")
+    print(f"near zero: below {NEAR:g} of the filter's root mean square. flips back: by this step and the one before.")
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
@@ -156,7 +161,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         if any(value > 0 for run in result.values() for value in run["layers"][name]["flip_ratio"]):
             above.set_yscale("log")
         above.set(title=name, xlabel="epoch")
-        below.set(xlabel="latent weight / mean magnitude")
+        below.set(xlabel="latent weight / root mean square of its filter")
     panels[0][0].set_ylabel("share of bits, by step")
     panels[1][0].set_ylabel("density")
     for axes in panels.ravel():
@@ -170,8 +175,9 @@ def draw(result: dict[str, Any], path: Path) -> None:
 def _draw_ratios(axes: "Axes", layer: dict[str, Any], who: str, style: str) -> None:
     for (ratio, what), colour in zip(RATIOS.items(), GROUPS, strict=False):
         values = np.asarray(layer[ratio])
-        # A logarithm has no place for a layer at rest.
-        axes.plot(layer["epochs"], np.where(values > 0, values, np.nan), style, color=colour, label=f"{what}, {who}")
+        # A logarithm has no place for a layer at rest; a point between two such has no line.
+        shown = np.where(values > 0, values, np.nan)
+        axes.plot(layer["epochs"], shown, style, marker=".", markersize=4, color=colour, label=f"{what}, {who}")
 
 
 def _draw_density(axes: "Axes", layer: dict[str, Any], who: str, style: str) -> None:

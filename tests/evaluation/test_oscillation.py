@@ -37,6 +37,11 @@ def saved(folder, records=RECORDS, layers=("conv", "dense"), factor=1.0):
     return state
 
 
+def near_zero(w):
+    filters = w.reshape(-1, w.shape[-1])
+    return np.mean([np.abs(f) < 0.1 * np.sqrt(np.mean(f**2)) for f in filters.T])
+
+
 def test_ratios_are_means_over_the_records_of_each_epoch_and_weights_those_of_the_last_checkpoint(tmp_path, capsys):
     state = saved(tmp_path)
     result = oscillation(tmp_path)
@@ -50,7 +55,7 @@ def test_ratios_are_means_over_the_records_of_each_epoch_and_weights_those_of_th
         np.testing.assert_allclose(layer["flip_ratio"], np.multiply([0.3, 0.2], share))
         np.testing.assert_allclose(layer["flip_back_ratio"], np.multiply([0.05, 0.03], share))
         w = np.asarray(state.params[name]["kernel"], np.float64)
-        assert layer["near_zero"] == np.mean(np.abs(w) < 0.1 * np.abs(w).mean())
+        assert layer["near_zero"] == near_zero(w)
     shown = capsys.readouterr().out
     for part in ("conv", "mean", "3.00e-02", "oscillation.png"):
         assert part in shown
@@ -71,7 +76,7 @@ def test_what_an_ablation_measures_are_means_over_layers(tmp_path):
     state = saved(tmp_path)
     found = measures.oscillation(tmp_path)
     weights = [np.asarray(state.params[name]["kernel"], np.float64) for name in ("conv", "dense")]
-    near = np.mean([np.mean(np.abs(w) < 0.1 * np.abs(w).mean()) for w in weights])
+    near = np.mean([near_zero(w) for w in weights])
     assert found == pytest.approx(
         {
             "flips, last epoch": 0.2 * 0.75,
@@ -90,14 +95,22 @@ def test_an_epoch_without_a_record_is_left_out_and_one_at_its_end_belongs_to_it(
 
 def test_two_heaps_are_told_from_three():
     rng = np.random.default_rng(0)
-    ends = np.concatenate([rng.normal(m, 0.1, 5000) for m in (-1, 1)])
-    two, three = distribution(ends), distribution(np.concatenate([ends, rng.normal(0, 0.05, 5000)]))
-    middle = module.BINS // 2
+    ends = np.concatenate([rng.normal(m, 0.1, 1000) for m in (-1, 1)])[:, None]
+    heap = rng.normal(0, 0.05, (8000, 1))
+    # Filters of very different scales.
+    scales = np.asarray([1.0, 0.2, 0.05])
+    two, three = distribution(ends * scales), distribution(np.concatenate([ends, heap]) * scales)
+    middle, bins = module.BINS // 2, np.linspace(-module.WIDEST, module.WIDEST, module.BINS + 1)
     assert two["near_zero"] < 0.001
-    assert three["near_zero"] > 0.2
+    assert three["near_zero"] > 0.4
     assert two["density"][middle] < 0.01 < 1 < three["density"][middle]
-    for found in (two, three):
-        np.testing.assert_allclose(np.sum(found["density"]) * 2 * module.WIDEST / module.BINS, 1.0)
+    for found, place in ((two, 1.0), (three, 0.2**-0.5)):
+        density = np.asarray(found["density"])
+        np.testing.assert_allclose(density.sum() * np.diff(bins)[0], 1.0)
+        # The outer heaps stand apart, in sight, and where they belong.
+        outer = np.where(bins[1:] > 0.6, density, 0)
+        assert abs(bins[np.argmax(outer)] - place) < 0.25
+        assert density[-3:].max() < 0.01 * outer.max()
 
 
 def test_weights_of_zero_and_layers_at_rest_are_no_error(tmp_path):
