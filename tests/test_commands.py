@@ -217,6 +217,9 @@ class TestEval:
         assert found["best"]["step"] == min(s for s, r in logged.items() if r["accuracy"] == best)
 
     def test_a_folder_that_is_no_run_is_refused_in_one_line(self, tmp_path):
+        status, _, errors = command("eval.py", "--workdir", tmp_path, "--report", "weights", "--against", tmp_path)
+        assert status == 1
+        assert "--against is for --report oscillation, found 'weights'" in errors
         status, _, errors = command("eval.py", "--workdir", tmp_path / "nowhere")
         assert status == 1
         assert errors.startswith("eval.py: ")

@@ -1,17 +1,23 @@
 """The report of flips and latent weights over a run, alone and beside another."""
 
 import json
+from contextlib import closing
+from copy import deepcopy
 
 import numpy as np
 import pytest
 
 from bnn_jax.ablation import measures
+from bnn_jax.binarizers import rebnn
+from bnn_jax.config import LossConfig, StageConfig, TeacherConfig, component
 from bnn_jax.evaluation import oscillation as module
 from bnn_jax.evaluation.oscillation import by_epoch, distribution, oscillation
-from bnn_jax.training import workdir
+from bnn_jax.regularizers import distillation_term
+from bnn_jax.training import optimizer, workdir
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
 from bnn_jax.training.experiment import assemble
 from bnn_jax.training.run_log import RunLog
+from bnn_jax.training.session import prepare
 from tests.training import toy
 
 RECORDS = ((7, 0.7, 0.4, 0.1), (10, 1.0, 0.2, 0.0), (14, 1.4, 0.1, 0.05), (20, 2.0, 0.3, 0.01))
@@ -59,6 +65,36 @@ def test_ratios_are_means_over_the_records_of_each_epoch_and_weights_those_of_th
     shown = capsys.readouterr().out
     for part in ("conv", "mean", "3.00e-02", "oscillation.png"):
         assert part in shown
+
+
+def test_a_recipe_of_three_stages_from_its_first_step_to_the_report(tmp_path):
+    made = toy.config(epochs=2)
+    made.model.weights, made.run.telemetry_every = component(rebnn), 3
+    made.optimizer.transform, made.optimizer.learning_rate = component(optimizer.adam), 0.03
+    first = deepcopy(made)
+    first.model.weights = None
+    teacher = deepcopy(first)
+    first.losses = made.losses = [LossConfig("distillation", component(distillation_term))]
+    first.teacher = made.teacher = TeacherConfig("teacher")
+    made.init_from = "first"
+    made.stages = [StageConfig("teacher", teacher), StageConfig("first", first)]
+    sessions = prepare(made, tmp_path)
+    for session in reversed(sessions):
+        session.claim()
+    for session in sessions:
+        assert session.train() == 0
+    result = oscillation(tmp_path, against=tmp_path)
+    assert result["run"] == result["against"]
+    conv = result["run"]["layers"]["conv"]
+    assert conv["epochs"] == [1, 2]
+    assert max(conv["flip_ratio"]) > 0
+    state, _ = toy.stored(tmp_path, made)
+    with closing(Checkpoints(tmp_path / "first", read_only=True)) as checkpoints:
+        kernel = np.asarray(checkpoints.variables(checkpoints.step_of("last"))["params"]["conv"]["kernel"], np.float64)
+    # The scale began at the mean magnitude of what the first stage learned, and has moved since.
+    apart = np.abs(np.asarray(state.params["conv"]["scale"]) - np.abs(kernel).mean((0, 1, 2)))
+    assert 0 < apart.max() < 0.5
+    assert max(record["loss/binarizers"] for record in toy.records(tmp_path, "train")) > 0
 
 
 def test_two_runs_are_shown_side_by_side(tmp_path, capsys):
