@@ -81,6 +81,8 @@ def test_a_teacher_from_elsewhere_is_that_of_both_steps_and_none_is_trained():
     first, last = plan(deepcopy(made), None)
     assert (first.config.teacher.source, last.config.teacher.source) == ("runs/float", "runs/float")
     assert {run.config.data.source.directory for run in (first, last)} == {"somewhere"}
+    override(made, "model.activations.gradient", "clip")
+    assert made.stages[1].config.model.activations.gradient == "polynomial"  # another network, set on its own
 
 
 def test_the_first_step_decays_kernels_and_shifts_and_the_second_nothing():
