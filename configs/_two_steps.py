@@ -13,9 +13,7 @@ def two_steps(config: Config, teacher: Config) -> Config:
     """A recipe of ReActNet's two steps, which learn from the logits of a teacher alone, from the config of the second.
 
     Args:
-      config: Of the binary network. The first step is the same with real weights and a little decay. Rates of both
-        steps count epochs as ReBNN's release does; ReActNet's first step, from whose release the other comes, is an
-        epoch ahead.
+      config: Of the binary network. The first step is the same with real weights and a little decay.
       teacher: Of the full-precision network, which is trained before unless `teacher.source` says where it is.
     """
     config.losses = [LossConfig("distillation", component(distillation_term))]

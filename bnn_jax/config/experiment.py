@@ -13,6 +13,7 @@ class DataConfig:
     eval_batch_size: int = 500  # examples per evaluation step, over all devices and hosts
     crop_padding: int = 4  # pixels of zeros around a training image before a random crop; 0: no crop
     flip: bool = True  # mirror training images at random
+    lighting: float = 0.0  # standard deviation of shifts along the principal components of colour; 0: none
 
 
 @dataclass

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from bnn_jax.data.lighting import random_lighting
+
 __all__ = ["augment", "example_keys", "normalize", "random_crop", "random_flip"]
 
 
@@ -126,8 +128,9 @@ def augment(
     flip: bool,
     mean: Sequence[float],
     std: Sequence[float],
+    lighting: float = 0.0,
 ) -> jax.Array:
-    """The usual recipe for small images: crop, flip, normalize.
+    """The usual recipe: crop, flip, shift colours, normalize.
 
     Args:
       keys: typed keys ``(B,)``, see :func:`example_keys`.
@@ -136,6 +139,7 @@ def augment(
       flip: whether to flip at random, static. Digits and letters must not be flipped.
       mean: as for :func:`normalize`.
       std: as for :func:`normalize`.
+      lighting: strength of :func:`~bnn_jax.data.lighting.random_lighting`, static; 0 for none.
 
     Returns:
       ``float32 (B, H, W, C)``.
@@ -149,8 +153,9 @@ def augment(
       >>> augment(keys, images, crop_padding=0, flip=True, mean=[0.5], std=[0.5]).max().item()
       1.0
     """
-    crop_keys, flip_keys = (jax.vmap(partial(jax.random.fold_in, data=stream))(keys) for stream in (0, 1))
+    crop_keys, flip_keys, light_keys = (jax.vmap(partial(jax.random.fold_in, data=i))(keys) for i in (0, 1, 2))
     images = random_crop(crop_keys, images, crop_padding)
     if flip:
         images = random_flip(flip_keys, images)
+    images = random_lighting(light_keys, images, lighting)
     return normalize(images, mean, std)

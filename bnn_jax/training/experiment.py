@@ -126,6 +126,7 @@ def assemble(config: Config, find: Opener = open_splits) -> Experiment:
     splits = find(config.data)
     _check_crops(config, splits)
     info = splits.info
+    _check_colours(config, info)
     steps = count_steps(splits.train, config.data.batch_size)
     if steps < 1:
         raise ValueError(
@@ -194,6 +195,8 @@ def _check(config: Config) -> None:
         raise ValueError(f"seed must be 0 or more, found {config.seed}")
     if config.data.crop_padding < 0:
         raise ValueError(f"data.crop_padding must be 0 or more pixels, found {config.data.crop_padding}")
+    if config.data.lighting < 0:
+        raise ValueError(f"data.lighting must be 0 or more, found {config.data.lighting}")
     if not config.losses:
         raise ValueError("losses holds no term: there is nothing to minimize")
     names = [loss.name for loss in config.losses]
@@ -208,6 +211,14 @@ def _check_crops(config: Config, splits: Splits) -> None:
         raise ValueError(
             f"data.crop_padding must be 0, found {config.data.crop_padding}: {splits.info.name} shows random parts of "
             "its images already"
+        )
+
+
+def _check_colours(config: Config, info: DatasetInfo) -> None:
+    if config.data.lighting and info.image_shape[-1] != 3:
+        raise ValueError(
+            f"data.lighting must be 0, found {config.data.lighting}: images of {info.name} have "
+            f"{info.image_shape[-1]} channels, not red, green and blue"
         )
 
 
@@ -244,6 +255,7 @@ def _augmentation(config: Config, info: DatasetInfo) -> Callable[[Array, Array, 
             images,
             crop_padding=config.data.crop_padding,
             flip=config.data.flip,
+            lighting=config.data.lighting,
             mean=info.mean,
             std=info.std,
         )

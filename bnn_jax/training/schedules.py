@@ -18,9 +18,14 @@ def constant(epochs: int) -> Schedule:
     return lambda epoch: jnp.ones_like(epoch, jnp.float32)
 
 
-def linear(epochs: int) -> Schedule:
-    """1 - epoch / epochs: the first epoch runs at the base rate, the last at 1 / epochs of it."""
-    return lambda epoch: 1.0 - epoch / epochs
+def linear(epochs: int, ahead: int = 0) -> Schedule:
+    """1 - (epoch + ahead) / epochs: the first epoch runs at the base rate, the last at 1 / epochs of it.
+
+    Args:
+      epochs: Length of the run.
+      ahead: 1 where a release counts epochs from 1: the first is one step below the base rate, the last runs at 0.
+    """
+    return lambda epoch: 1.0 - (epoch + ahead) / epochs
 
 
 def cosine(epochs: int, warmup_epochs: int = 0) -> Schedule:

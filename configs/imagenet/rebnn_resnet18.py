@@ -10,7 +10,8 @@ teacher; convert its file, and name it:
     python train.py --config configs/imagenet/rebnn_resnet18.py --workdir W --config.teacher.source resnet34.npz
 
 The binarizer is the paper's; --config.model.weights.gamma released is that of the release, whose gamma is always 2e-4.
-The release's jitter of colours, which changes a pixel by one grey level at most, is left out.
+The release's jitter of colours, which lets a pixel fall by one grey level at most, is left out; --config.data.lighting
+0.1 is what it was meant to be.
 """
 
 from typing import Any
@@ -60,4 +61,6 @@ def recipe(depth: int) -> Config:
         epochs=256,
         run=RunConfig(log_every=100, telemetry_every=834, read_threads=16),  # three times an epoch
     )
-    return two_steps(config, teacher)
+    config = two_steps(config, teacher)
+    config.stages[1].config.optimizer.schedule.ahead = 1  # as ReActNet's release counts
+    return config

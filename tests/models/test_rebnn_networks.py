@@ -56,6 +56,9 @@ def test_learning_rates_are_the_released_ones(golden):
     made = config("rebnn_resnet18", "imagenet")
     rates = made.optimizer.learning_rate * np.asarray(schedules.linear(made.epochs)(jnp.arange(made.epochs)))
     np.testing.assert_allclose(rates, golden("rebnn", "schedules")["rebnn_lr_per_epoch"], 1e-5)
+    # The first step counts as ReActNet's release does.
+    first = made.stages[1].config.optimizer.schedule.build(epochs=4)
+    np.testing.assert_allclose(first(jnp.arange(4)), [0.75, 0.5, 0.25, 0.0])
 
 
 @pytest.mark.parametrize("name", CIFAR)

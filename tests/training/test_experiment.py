@@ -69,6 +69,8 @@ class TestRefusals:
             ("run.read_threads", -1, "run.read_threads must be 0 or more, found -1"),
             ("seed", -1, "seed must be 0 or more, found -1"),
             ("data.crop_padding", -1, "data.crop_padding must be 0 or more pixels, found -1"),
+            ("data.lighting", -0.1, "data.lighting must be 0 or more, found -0.1"),
+            ("data.lighting", 0.1, "data.lighting must be 0, found 0.1: images of digits have 1 channels"),
             ("losses", [], "losses holds no term"),
             ("data.batch_size", 0, "data.batch_size = 0 cannot be split"),
             ("data.eval_batch_size", -5, "data.eval_batch_size = -5 cannot be split"),

@@ -73,6 +73,11 @@ class TestStartAt:
             schedules.start_at(5, start)
 
 
+def test_a_release_that_counts_epochs_from_one_is_ahead_and_ends_at_zero(golden):
+    expected = golden("rebnn", "schedules")["reactnet_lr_per_epoch_128"]
+    np.testing.assert_allclose(2.5e-3 * factors(schedules.linear(128, ahead=1), 128), expected, 1e-5, 1e-10)
+
+
 @pytest.mark.parametrize(
     ("key", "factory", "base"),
     [("cifar_cos_lr_E400", schedules.cosine, 0.1), ("imagenet_linear_lr_E80", schedules.linear, 1e-3)],
