@@ -1,9 +1,12 @@
-"""Evaluates the best and the last checkpoint of a run on its test set.
+"""Evaluates the best and the last checkpoint of a run on its test set, or finds out something else about it.
 
     python eval.py --workdir runs/digits
     python eval.py --workdir runs/lcr20 --report lipschitz
+    python eval.py --workdir runs/lcr20 --suite corruptions
+    python eval.py --workdir runs/lcr20 --suite cifar10_c --data ~/data/CIFAR-10-C
+    python eval.py --compare runs/irnet20 runs/lcr20 --suite corruptions
 
-Prints a table and writes eval.json into the workdir; a report writes its own JSON file, and a picture.
+Prints a table and writes eval.json into the workdir; a report or a suite writes its own JSON file, and a picture.
 """
 
 import sys
@@ -12,26 +15,47 @@ from pathlib import Path
 from absl import app, flags, logging
 
 from bnn_jax.evaluation import report, spectral, weights
+from bnn_jax.evaluation.robustness.compare import compare
+from bnn_jax.evaluation.robustness.measure import SUITES, Request
+from bnn_jax.evaluation.robustness.report import robustness
 from bnn_jax.training import parallel
 
 REPORTS = {"accuracy": report.classification, "lipschitz": spectral.lipschitz, "weights": weights.weights}
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run made by train.py.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run made by train.py.")
 _REPORT = flags.DEFINE_enum("report", "accuracy", list(REPORTS), "What to find out about it.")
-_DATA = flags.DEFINE_string("data_directory", "", "Where the data lies now, if it was moved since training.")
+_SUITE = flags.DEFINE_enum("suite", None, list(SUITES), "Corrupted images to measure it on, instead of a report.")
+_IMAGES = flags.DEFINE_string("data", "", "Folder of the suite's images, for cifar10_c and imagenet_c.")
+_LEAVE_OUT = flags.DEFINE_list("leave_out", [], "Corruptions of the suite not to measure.")
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which to measure with a suite.")
+_COMPARE = flags.DEFINE_bool("compare", False, "Compare the runs whose folders follow, with a suite.")
+_DATA = flags.DEFINE_string("data_directory", "", "Where the run's data lies now, if it was moved since training.")
 _COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of process 0, for several processes.")
 _PROCESSES = flags.DEFINE_integer("processes", 0, "Number of processes (TPU pods and clusters are detected).")
 _PROCESS = flags.DEFINE_integer("process", -1, "Index of this process.")
 
 
+def _evaluate(folders: list[str]) -> None:
+    if not _SUITE.value:
+        REPORTS[_REPORT.value](Path(_WORKDIR.value), _DATA.value)
+        return
+    request = Request(_SUITE.value, _IMAGES.value, tuple(_LEAVE_OUT.value), _CHECKPOINT.value, _DATA.value)
+    if _COMPARE.value:
+        compare([Path(folder) for folder in folders], request)
+    else:
+        robustness(Path(_WORKDIR.value), request)
+
+
 def main(argv: list[str]) -> None:
     """Evaluates the run the flags name."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    if _COMPARE.value and (_WORKDIR.value or not _SUITE.value):
+        raise app.UsageError("--compare takes folders of runs and a --suite, and no --workdir")
+    if not _COMPARE.value and (len(argv) > 1 or not _WORKDIR.value):
+        raise app.UsageError(f"unexpected arguments: {argv[1:]}" if len(argv) > 1 else "flag --workdir must be given")
     logging.set_verbosity(logging.ERROR)
     parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     try:
-        REPORTS[_REPORT.value](Path(_WORKDIR.value), _DATA.value)
+        _evaluate(argv[1:])
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"eval.py: {error}")
 

@@ -1,0 +1,147 @@
+"""A run under generated corruptions: the same whatever it is measured in, continued, compared."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from bnn_jax.data import normalize
+from bnn_jax.evaluation import corruptions
+from bnn_jax.evaluation.robustness import compare, generated, measure, outcomes, report
+from bnn_jax.evaluation.robustness.measure import Request
+from bnn_jax.evaluation.robustness.outcomes import CLEAN, UNKNOWN, Cell
+from bnn_jax.training import workdir
+from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
+from bnn_jax.training.experiment import assemble
+from tests.training import toy
+
+NAMES = ("impulse_noise", "contrast", "jpeg_compression")
+REQUEST = Request(leave_out=tuple(name for name in corruptions.ALL if name not in NAMES))
+
+
+def run(folder, seed=0, step=10):
+    """Folder of a run that was never trained."""
+    folder.mkdir(exist_ok=True)
+    workdir.claim(folder, toy.config())
+    checkpoints = Checkpoints(folder)
+    state = assemble(toy.config(seed=seed)).init_state()
+    checkpoints.save(state.replace(step=np.asarray(step, np.int32)), Bookkeeping(), 0.3)
+    checkpoints.close()
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return run(tmp_path / "one")
+
+
+def expected_outcomes(cell, seed=0):
+    """Of the whole test set in one piece."""
+    experiment = assemble(toy.config())
+    test, info = experiment.splits.test, experiment.splits.info
+    images = test.images
+    if cell != CLEAN:
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(generated.cell_key(0, cell), np.arange(len(images)))
+        images = corruptions.ALL[cell.corruption](keys, images, cell.severity, "cifar10_c")
+    variables = assemble(toy.config(seed=seed)).init_state().variables
+    logits = np.asarray(experiment.model.apply(variables, normalize(images, info.mean, info.std))[0])
+    rank = (logits > logits[np.arange(len(logits)), test.labels][:, None]).sum(-1)
+    return np.where(rank < 1, outcomes.RIGHT, np.where(rank < 5, outcomes.AMONG_FIVE, outcomes.WRONG))
+
+
+def test_every_image_is_measured_once_shown_and_written(folder, capsys):
+    summary = report.robustness(folder, REQUEST)
+    shown = capsys.readouterr().out
+    assert summary["complete"]
+    assert (summary["examples"], summary["severities_of"], summary["step"]) == (359, "cifar10_c", 10)
+    assert json.loads((folder / "corruptions.json").read_text()) == summary
+    assert (folder / "corruptions.png").read_bytes()[:4] == b"\x89PNG"
+    with np.load(folder / "corruptions.npz") as stored:
+        values = dict(zip(outcomes.cells_of(summary["names"]), stored["values"], strict=True))
+    for cell in (CLEAN, Cell("impulse_noise", 5), Cell("contrast", 2), Cell("jpeg_compression", 4)):
+        np.testing.assert_array_equal(values[cell], expected_outcomes(cell))
+    assert summary["clean"]["correct"] == (expected_outcomes(CLEAN) == outcomes.RIGHT).sum()
+    assert "WITHOUT gaussian_noise" in shown
+    [row] = [line.split() for line in shown.splitlines() if line.startswith("contrast")]
+    assert row[1:6] == [f"{100 * error:.2f}" for error in summary["corruptions"]["contrast"]["errors"]]
+
+
+def test_an_interrupted_measurement_is_continued(folder, monkeypatch):
+    whole = measure.measure(folder, REQUEST)[1].values.copy()
+    (folder / "corruptions.npz").unlink()
+    recorded = outcomes.Outcomes.record
+
+    def interrupted(self, cell, first, values):
+        recorded(self, cell, first, values)
+        if (cell, first) == (Cell("contrast", 2), 120):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(outcomes.Outcomes, "record", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        measure.measure(folder, REQUEST)
+    told = json.loads((folder / "corruptions.json").read_text())
+    assert not told["complete"]
+    seen = []
+
+    def watched(self, cell, first, values):
+        seen.append((cell, first))
+        recorded(self, cell, first, values)
+
+    monkeypatch.setattr(outcomes.Outcomes, "record", watched)
+    found = measure.measure(folder, REQUEST)[1].values
+    np.testing.assert_array_equal(found, whole)
+    assert (Cell("contrast", 3), 120) in seen
+    assert not any(first == 0 for _, first in seen)
+    seen.clear()
+    np.testing.assert_array_equal(measure.measure(folder, REQUEST)[1].values, whole)
+    assert not seen
+
+
+def test_runs_are_compared_image_by_image(folder, tmp_path, capsys):
+    other = run(tmp_path / "two", seed=1)
+    result = compare.compare([folder, other], REQUEST)["runs"]
+    assert list(result) == ["one", "two"]
+    assert (tmp_path / "compare_corruptions.png").exists()
+    assert json.loads((tmp_path / "compare_corruptions.json").read_text())["runs"] == result
+    means = [result[name]["mean_error"]["error"] for name in result]
+    told = result["two"]["difference"]
+    np.testing.assert_allclose(told["error"], means[1] - means[0])
+    assert told["interval"][0] <= told["error"] <= told["interval"][1]
+    assert result["one"]["difference"] is None
+    shown = capsys.readouterr().out
+    assert "mean error of two minus that of one" in shown
+    with pytest.raises(ValueError, match="at least two different runs"):
+        compare.compare([folder], REQUEST)
+
+
+def test_a_checkpoint_further_on_is_measured_anew(folder):
+    first = measure.measure(folder, REQUEST)[1].values
+    checkpoints = Checkpoints(folder)
+    state = assemble(toy.config(seed=1)).init_state()
+    checkpoints.save(state.replace(step=np.asarray(20, np.int32)), Bookkeeping(), 0.9)
+    checkpoints.close()
+    summary, found = measure.measure(folder, REQUEST)
+    assert summary["step"] == 20
+    assert not np.any(found.values == UNKNOWN)
+    assert np.any(found.values != first)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"suite": "weather"}, "expected a suite of"),
+        ({"leave_out": ("rain",)}, "some but not all of gaussian_noise.* found rain"),
+        ({"leave_out": tuple(corruptions.ALL)}, "some but not all"),
+        ({"suite": "cifar10_c"}, "needs the folder of its images: --data DIR"),
+        ({"images": "there"}, "leave --data out"),
+    ],
+)
+def test_requests_that_cannot_be_met_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Request(**arguments)
+
+
+def test_a_published_set_of_other_images_is_refused(folder):
+    with pytest.raises(ValueError, match=r"CIFAR-10-C is for networks of CIFAR-10; this run's data is digits"):
+        measure.measure(folder, Request("cifar10_c", str(folder)))
