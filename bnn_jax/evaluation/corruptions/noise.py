@@ -61,7 +61,7 @@ def poisson_quantile(uniform: Array, mean: Array) -> Array:
     few = jnp.zeros_like(mean)
     for k in range(1, _TERMS + 1):
         few += uniform >= total
-        term = term * mean / k
+        term = term * (mean * (1 / k))  # a product: XLA keeps divisions, which cost several
         total = total + term
     m = jnp.maximum(mean, _SMALL)
     w = jnp.sqrt(2.0) * lax.erf_inv(2.0 * jnp.clip(uniform, 2.0**-25, 1.0 - 2.0**-24) - 1.0)

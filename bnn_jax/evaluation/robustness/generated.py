@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -83,7 +84,7 @@ class Generated:
 def cell_key(seed: int, cell: Cell) -> Array:
     """The key of one corruption at one severity; that of an image is `fold_in(key, its place)`."""
     # By name: the key must not depend on which other corruptions there are.
-    number = int.from_bytes(cell.corruption.encode()[:4], "big") ^ len(cell.corruption)
+    number = zlib.crc32(cell.corruption.encode()) >> 1
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), number), cell.severity)
 
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.mark.parametrize("name", corruptions.ALL)
 def test_it_makes_the_same_pixels(name, test_data):
     rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[:64, :64]
+    rows, columns = np.mgrid[:72, :72]
     x = np.stack([np.sin(rows / 9 + c) * np.cos(columns / (7 + c)) / 2 + 0.5 for c in range(3)], -1)
     image = np.uint8(255 * np.clip(x + 0.05 * rng.normal(size=x.shape), 0, 1))
     most, least = BANDS.get(name, USUAL)

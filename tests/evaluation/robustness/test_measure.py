@@ -67,6 +67,23 @@ def test_every_image_is_measured_once_shown_and_written(folder, capsys):
     assert row[1:6] == [f"{100 * error:.2f}" for error in summary["corruptions"]["contrast"]["errors"]]
 
 
+def test_two_devices_measure_the_same(folder, run_python):
+    whole = measure.measure(folder, REQUEST)[1].values.copy()
+    (folder / "corruptions.npz").unlink()
+    run_python(
+        f"""
+        from pathlib import Path
+        import jax
+        from bnn_jax.evaluation.robustness import measure
+        assert jax.local_device_count() == 2
+        measure.measure(Path({str(folder)!r}), measure.Request(leave_out={REQUEST.leave_out!r}))
+        """,
+        devices=2,
+    )
+    with np.load(folder / "corruptions.npz") as stored:
+        np.testing.assert_array_equal(stored["values"], whole)
+
+
 def test_an_interrupted_measurement_is_continued(folder, monkeypatch):
     whole = measure.measure(folder, REQUEST)[1].values.copy()
     (folder / "corruptions.npz").unlink()
