@@ -50,10 +50,9 @@ def compare(workdirs: Sequence[Path], request: Request) -> dict[str, Any]:
         if differs:
             told = ", ".join(f"{key} {summaries[first][key]} and {summaries[name][key]}" for key in differs)
             raise ValueError(f"{first} and {name} cannot be compared, they differ in {told}")
-    runs = {
-        name: {**summaries[name], "difference": difference(outcomes[first], outcomes[name]) if name != first else None}
-        for name in names
-    }
+    compared = [name for name in names[1:] if summaries[name]["mean_over"]]
+    differences = {name: difference(outcomes[first], outcomes[name]) for name in compared}
+    runs = {name: {**summaries[name], "difference": differences.get(name)} for name in names}
     if jax.process_index() == 0:
         folder = Path(os.path.commonpath([workdir.resolve().parent for workdir in workdirs]))
         path = folder / f"compare_{request.suite}.json"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,11 +41,13 @@ class Outcomes:
       settings: what they are outcomes of, as JSON has it; others are never mixed with them.
       cells: the corruptions.
       values: uint8 (cells, images), of the four above.
+      others: outcomes of corruptions that are not asked for now, (images,) each: the file keeps them.
     """
 
     settings: dict[str, Any]
     cells: tuple[Cell, ...]
     values: np.ndarray
+    others: Mapping[Cell, np.ndarray] = field(default_factory=dict)
 
     def row(self, cell: Cell) -> np.ndarray:
         """Outcomes of one corruption at one severity: (images,)."""
@@ -66,8 +68,10 @@ class Outcomes:
     def save(self, path: Path) -> None:
         """Writes a file whole or not at all."""
         part = path.with_name(path.name + ".part")
+        cells = json.dumps([*self.cells, *self.others])
+        values = np.stack([*self.values, *self.others.values()])
         with part.open("wb") as file:
-            np.savez_compressed(file, settings=np.array(json.dumps(self.settings)), values=self.values)
+            np.savez_compressed(file, settings=json.dumps(self.settings), cells=cells, values=values)
         os.replace(part, path)
 
 
@@ -85,13 +89,16 @@ def resume(path: Path, settings: dict[str, Any], names: Sequence[str], images: i
     try:
         # Opened here: NumPy leaves a damaged file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            before, values = json.loads(str(stored["settings"])), stored["values"]
+            before, cells, values = (
+                json.loads(str(stored["settings"])),
+                json.loads(str(stored["cells"])),
+                stored["values"],
+            )
     except (ValueError, KeyError, OSError, zipfile.BadZipFile):
         return fresh
     if {**before, "names": None} != {**settings, "names": None} or values.shape[1:] != (images,):
         return fresh
-    old = Outcomes(before, cells_of(before["names"]), values)
+    old = {Cell(*cell): row for cell, row in zip(cells, values, strict=True)}
     for cell in fresh.cells:
-        if cell in old.cells:
-            fresh.row(cell)[:] = old.row(cell)
-    return fresh
+        fresh.row(cell)[:] = old.pop(cell, UNKNOWN)
+    return replace(fresh, others=old)

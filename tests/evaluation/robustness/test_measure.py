@@ -5,8 +5,10 @@ import json
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
-from bnn_jax.data import normalize
+from bnn_jax.config import DataConfig, component
+from bnn_jax.data import image_folder, normalize
 from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.robustness import compare, generated, measure, outcomes, report
 from bnn_jax.evaluation.robustness.measure import Request
@@ -20,12 +22,12 @@ NAMES = ("impulse_noise", "contrast", "jpeg_compression")
 REQUEST = Request(leave_out=tuple(name for name in corruptions.ALL if name not in NAMES))
 
 
-def run(folder, seed=0, step=10):
+def run(folder, seed=0, step=10, **changes):
     """Folder of a run that was never trained."""
     folder.mkdir(exist_ok=True)
-    workdir.claim(folder, toy.config())
+    workdir.claim(folder, toy.config(**changes))
     checkpoints = Checkpoints(folder)
-    state = assemble(toy.config(seed=seed)).init_state()
+    state = assemble(toy.config(seed=seed, **changes)).init_state()
     checkpoints.save(state.replace(step=np.asarray(step, np.int32)), Bookkeeping(), 0.3)
     checkpoints.close()
     return folder
@@ -157,6 +159,22 @@ def test_a_checkpoint_further_on_is_measured_anew(folder):
 def test_requests_that_cannot_be_met_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Request(**arguments)
+
+
+def test_photographs_need_the_textures_of_frost_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.delenv("BNN_JAX_FROST", raising=False)
+    for place in ("train/a", "train/b", "val/a", "val/b"):
+        (tmp_path / "photos" / place).mkdir(parents=True)
+        Image.new("RGB", (80, 80), (90, 120, 30)).save(tmp_path / "photos" / place / "1.png")
+    source = component(image_folder, directory=str(tmp_path / "photos"), size=72, resize=72)
+    data = DataConfig(source=source, batch_size=2, eval_batch_size=2, crop_padding=0)
+    folder = run(tmp_path / "run", data=data)
+    with pytest.raises(FileNotFoundError, match=r"ImageNet-C's frost needs its textures .* --leave_out frost"):
+        measure.measure(folder, Request())
+    assert not (folder / "corruptions.npz").exists()
+    left_out = tuple(name for name in corruptions.ALL if name != "contrast")
+    summary, _ = measure.measure(folder, Request(leave_out=left_out))
+    assert (summary["severities_of"], summary["examples"]) == ("imagenet_c", 2)
 
 
 def test_a_published_set_of_other_images_is_refused(folder):

@@ -48,6 +48,14 @@ class TestResume:
         np.testing.assert_array_equal(again.row(Cell("snow", 4)), found.row(Cell("snow", 4)))
         np.testing.assert_array_equal(again.row(CLEAN), found.row(CLEAN))
         assert (again.row(Cell("contrast", 1)) == UNKNOWN).all()
+        assert Cell("fog", 1) not in again.cells
+
+    def test_what_is_not_asked_for_is_kept(self, tmp_path):
+        found = measured()
+        found.save(tmp_path / "a.npz")
+        outcomes.resume(tmp_path / "a.npz", {**SETTINGS, "names": ["snow"]}, ("snow",), 10).save(tmp_path / "a.npz")
+        again = outcomes.resume(tmp_path / "a.npz", SETTINGS, NAMES, 10)
+        np.testing.assert_array_equal(again.values, found.values)
 
     @pytest.mark.parametrize("change", [{"step": 4}, {"dataset": "other"}])
     def test_another_checkpoint_begins_anew(self, tmp_path, change):
