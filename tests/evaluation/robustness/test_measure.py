@@ -22,12 +22,28 @@ NAMES = ("impulse_noise", "contrast", "jpeg_compression")
 REQUEST = Request(leave_out=tuple(name for name in corruptions.ALL if name not in NAMES))
 
 
+def logits_of(variables, images):
+    """Of the whole test set in one piece."""
+    experiment = assemble(toy.config())
+    info = experiment.splits.info
+    return jax.jit(experiment.model.apply)(variables, normalize(images, info.mean, info.std))[0]
+
+
+def undecided(seed):
+    """A network that was never trained; its bias is such that what it says depends on the image."""
+    experiment = assemble(toy.config(seed=seed))
+    state = experiment.init_state()
+    classifier = dict(state.params["classifier"])
+    classifier["bias"] -= logits_of(state.variables, experiment.splits.test.images).mean(0)
+    return state.replace(params={**state.params, "classifier": classifier})
+
+
 def run(folder, seed=0, step=10, **changes):
     """Folder of a run that was never trained."""
     folder.mkdir(exist_ok=True)
     workdir.claim(folder, toy.config(**changes))
     checkpoints = Checkpoints(folder)
-    state = assemble(toy.config(seed=seed, **changes)).init_state()
+    state = assemble(toy.config(**changes)).init_state() if changes else undecided(seed)
     checkpoints.save(state.replace(step=np.asarray(step, np.int32)), Bookkeeping(), 0.3)
     checkpoints.close()
     return folder
@@ -40,14 +56,12 @@ def folder(tmp_path):
 
 def expected_outcomes(cell, seed=0):
     """Of the whole test set in one piece."""
-    experiment = assemble(toy.config())
-    test, info = experiment.splits.test, experiment.splits.info
+    test = assemble(toy.config()).splits.test
     images = test.images
     if cell != CLEAN:
         keys = jax.vmap(jax.random.fold_in, (None, 0))(generated.cell_key(0, cell), np.arange(len(images)))
         images = corruptions.ALL[cell.corruption](keys, images, cell.severity, "cifar10_c")
-    variables = assemble(toy.config(seed=seed)).init_state().variables
-    logits = np.asarray(experiment.model.apply(variables, normalize(images, info.mean, info.std))[0])
+    logits = np.asarray(logits_of(undecided(seed).variables, images))
     rank = (logits > logits[np.arange(len(logits)), test.labels][:, None]).sum(-1)
     return np.where(rank < 1, outcomes.RIGHT, np.where(rank < 5, outcomes.AMONG_FIVE, outcomes.WRONG))
 
@@ -63,6 +77,8 @@ def test_every_image_is_measured_once_shown_and_written(folder, capsys):
         values = dict(zip(outcomes.cells_of(summary["names"]), stored["values"], strict=True))
     for cell in (CLEAN, Cell("impulse_noise", 5), Cell("contrast", 2), Cell("jpeg_compression", 4)):
         np.testing.assert_array_equal(values[cell], expected_outcomes(cell))
+    assert len(np.unique(values[CLEAN])) == 3
+    assert len({row.tobytes() for row in values.values()}) > 12
     assert summary["clean"]["correct"] == (expected_outcomes(CLEAN) == outcomes.RIGHT).sum()
     assert "WITHOUT gaussian_noise" in shown
     [row] = [line.split() for line in shown.splitlines() if line.startswith("contrast")]
@@ -137,8 +153,7 @@ def test_runs_are_compared_image_by_image(folder, tmp_path, capsys):
 def test_a_checkpoint_further_on_is_measured_anew(folder):
     first = measure.measure(folder, REQUEST)[1].values
     checkpoints = Checkpoints(folder)
-    state = assemble(toy.config(seed=1)).init_state()
-    checkpoints.save(state.replace(step=np.asarray(20, np.int32)), Bookkeeping(), 0.9)
+    checkpoints.save(undecided(1).replace(step=np.asarray(20, np.int32)), Bookkeeping(), 0.9)
     checkpoints.close()
     summary, found = measure.measure(folder, REQUEST)
     assert summary["step"] == 20
