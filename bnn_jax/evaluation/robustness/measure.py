@@ -106,7 +106,8 @@ def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
     find = partial(open_splits, dry=request.suite != GENERATED)
     experiment, state = load(workdir, request.checkpoint, request.data, find)
     info = experiment.splits.info
-    suite, variant = _suite(request, experiment)
+    names = _names(request)
+    suite, variant = _suite(request, names, experiment)
     settings = {
         "suite": request.suite,
         "dataset": info.name,
@@ -116,10 +117,10 @@ def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
         "epoch": int(state.step) / experiment.steps_per_epoch,
         "examples": len(suite),
         "seed": request.seed if request.suite == GENERATED else None,
-        "names": list(request.names),
+        "names": list(names),
     }
     path = workdir / f"{request.suite}.npz"
-    outcomes = resume(path, settings, request.names, len(suite))
+    outcomes = resume(path, settings, names, len(suite))
     parallel.check_agreement(
         "what was measured before (is the workdir shared?)", str(np.sum(outcomes.values != UNKNOWN))
     )
@@ -138,15 +139,25 @@ def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
     return summarize(outcomes), outcomes
 
 
-def _suite(request: Request, experiment: Experiment) -> tuple[Suite, str]:
+def _names(request: Request) -> tuple[str, ...]:
+    """The corruptions to measure: of a published set without extra ones that are not there."""
+    if request.suite == GENERATED:
+        return request.names
+    root = Path(request.images).expanduser()
+    return tuple(
+        name for name in request.names if name in corruptions.COMMON or published.present(request.suite, root, name)
+    )
+
+
+def _suite(request: Request, names: tuple[str, ...], experiment: Experiment) -> tuple[Suite, str]:
     """The images, and whose severities they have."""
     info, test = experiment.splits.info, experiment.splits.test
     if request.suite != GENERATED:
         root = Path(request.images).expanduser()
-        return _PUBLISHED[request.suite](root, request.names, info, test), request.suite
+        return _PUBLISHED[request.suite](root, names, info, test), request.suite
     small = max(info.image_shape[:2]) <= _SMALL_SIDE
     variant = corruptions.CIFAR10_C if small else corruptions.IMAGENET_C
-    chosen = {name: corruptions.ALL[name] for name in request.names}
+    chosen = {name: corruptions.ALL[name] for name in names}
     for corruption in chosen.values():
         # What is missing is to be known before anything is measured.
         tables(corruption, variant, info.image_shape)

@@ -11,7 +11,7 @@ import numpy as np
 from bnn_jax.data import Absent, DatasetInfo, Source, array_source, eval_batches
 from bnn_jax.data.image_folder import folder_records
 from bnn_jax.data.images import ImageSource, View
-from bnn_jax.evaluation.corruptions import SEVERITIES
+from bnn_jax.evaluation.corruptions import CIFAR10_C, SEVERITIES
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, Cell, Outcomes
 from bnn_jax.evaluation.robustness.parts import Part, Reading, Tail
 from bnn_jax.training import parallel
@@ -77,7 +77,7 @@ def cifar10_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source)
     if missing:
         raise FileNotFoundError(
             f"{root}: expected CIFAR-10-C, found no {', '.join(f'{name}.npy' for name in missing)}. "
-            f"Get it from {_CIFAR_URL} and give the unpacked folder with --data"
+            f"Get it from {_CIFAR_URL} and give the unpacked folder with --data; or use --leave_out"
         )
     count, rest = divmod(len(np.load(root / "labels.npy", mmap_mode="r")), len(SEVERITIES))
     if rest:
@@ -105,7 +105,7 @@ def imagenet_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source
     if missing:
         raise FileNotFoundError(
             f"{root}: expected ImageNet-C, folders <corruption>/<severity>/<class>, found none of "
-            f"{', '.join(missing)}. Get it from {_IMAGENET_URL} and give the folder with --data"
+            f"{', '.join(missing)}. Get it from {_IMAGENET_URL} and give the folder with --data; or use --leave_out"
         )
     side = info.image_shape[0]
 
@@ -123,6 +123,11 @@ def imagenet_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source
         return ImageSource(records, View(side, side))
 
     return Published(len(find(Cell(names[0], SEVERITIES[0]))), find)
+
+
+def present(suite: str, root: Path, name: str) -> bool:
+    """Whether a folder holds a corruption of a published set. The extra ones are an archive of their own."""
+    return (root / f"{name}.npy").is_file() if suite == CIFAR10_C else _find(root, name) is not None
 
 
 def _find(root: Path, name: str) -> Path | None:

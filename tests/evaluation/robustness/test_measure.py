@@ -192,6 +192,12 @@ def test_photographs_need_the_textures_of_frost_before_anything_is_measured(tmp_
     assert (summary["severities_of"], summary["examples"]) == ("imagenet_c", 2)
 
 
+def test_extra_corruptions_that_are_not_published_are_not_asked_for(tmp_path):
+    (tmp_path / "saturate.npy").touch()
+    names = measure._names(Request("cifar10_c", str(tmp_path)))
+    assert names == (*corruptions.COMMON, "saturate")
+
+
 def test_a_published_set_of_other_images_is_refused(folder):
     with pytest.raises(ValueError, match=r"CIFAR-10-C is for networks of CIFAR-10; this run's data is digits"):
         measure.measure(folder, Request("cifar10_c", str(folder)))
