@@ -58,6 +58,9 @@ def main(argv: list[str]) -> None:
         _evaluate(argv[1:])
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"eval.py: {error}")
+    except KeyboardInterrupt:
+        print("eval.py: stopped. The same command continues a suite.", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from bnn_jax.evaluation.robustness.outcomes import CLEAN, UNKNOWN, Cell
 from bnn_jax.training import workdir
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
 from bnn_jax.training.experiment import assemble
+from tests.evaluation.robustness.tiny_cifar import tiny_cifar
 from tests.training import toy
 
 NAMES = ("impulse_noise", "contrast", "jpeg_compression")
@@ -190,6 +191,28 @@ def test_photographs_need_the_textures_of_frost_before_anything_is_measured(tmp_
     left_out = tuple(name for name in corruptions.ALL if name != "contrast")
     summary, _ = measure.measure(folder, Request(leave_out=left_out))
     assert (summary["severities_of"], summary["examples"]) == ("imagenet_c", 2)
+
+
+def test_published_images_are_measured_as_they_are(tmp_path):
+    names, rng = ("fog", "snow"), np.random.default_rng(1)
+    images = {name: rng.integers(0, 256, (40, 32, 32, 3), np.uint8) for name in names}
+    labels = np.tile(np.arange(8), 5)
+    for name, values in {**images, "labels": labels}.items():
+        np.save(tmp_path / f"{name}.npy", values)
+    data = DataConfig(source=component(tiny_cifar), batch_size=8, eval_batch_size=6, crop_padding=0)
+    folder = run(tmp_path / "run", data=data)
+    left_out = tuple(name for name in corruptions.ALL if name not in names)
+    summary, found = measure.measure(folder, Request("cifar10_c", str(tmp_path), left_out))
+    assert (summary["severities_of"], summary["examples"], summary["seed"]) == ("cifar10_c", 8, None)
+    experiment = assemble(toy.config(data=data))
+    info, variables = experiment.splits.info, experiment.init_state().variables
+    for name in names:
+        logits, _ = jax.jit(experiment.model.apply)(variables, normalize(images[name], info.mean, info.std))
+        rank = np.sum(logits > logits[np.arange(40), labels][:, None], -1)
+        expected = np.where(rank < 1, outcomes.RIGHT, np.where(rank < 5, outcomes.AMONG_FIVE, outcomes.WRONG))
+        got = np.concatenate([found.row(Cell(name, severity)) for severity in corruptions.SEVERITIES])
+        np.testing.assert_array_equal(got, expected)
+    assert len(np.unique(found.values)) > 1
 
 
 def test_extra_corruptions_that_are_not_published_are_not_asked_for(tmp_path):
