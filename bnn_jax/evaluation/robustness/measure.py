@@ -21,6 +21,7 @@ from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.corruptions.record import tables
 from bnn_jax.evaluation.robustness import published
 from bnn_jax.evaluation.robustness.generated import Generated
+from bnn_jax.evaluation.robustness.identity import PIXELS, beside_alexnet, checksum
 from bnn_jax.evaluation.robustness.outcomes import AMONG_FIVE, RIGHT, UNKNOWN, WRONG, Outcomes, resume
 from bnn_jax.evaluation.robustness.parts import Reading, Suite
 from bnn_jax.evaluation.robustness.progress import Steps
@@ -118,6 +119,9 @@ def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
         "examples": len(suite),
         "seed": request.seed if request.suite == GENERATED else None,
         "names": list(names),
+        "weights": checksum(state.variables),
+        "alexnet": beside_alexnet(info, variant),
+        **_images(request, names, variant, info.image_shape),
     }
     path = workdir / f"{request.suite}.npz"
     outcomes = resume(path, settings, names, len(suite))
@@ -162,6 +166,14 @@ def _suite(request: Request, names: tuple[str, ...], experiment: Experiment) -> 
         # What is missing is to be known before anything is measured.
         tables(corruption, variant, info.image_shape)
     return Generated(test, info.image_shape, chosen, variant, request.seed), variant
+
+
+def _images(request: Request, names: Sequence[str], variant: str, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Which images they are: the folder of published ones; the version and the frost of generated ones."""
+    if request.suite != GENERATED:
+        return {"images": str(Path(request.images).expanduser().resolve()), "frost": None, "pixels": None}
+    frost = checksum(tables(corruptions.frost, variant, shape).textures[0]) if "frost" in names else None
+    return {"images": None, "frost": frost, "pixels": PIXELS}
 
 
 def _reading(experiment: Experiment) -> Reading:

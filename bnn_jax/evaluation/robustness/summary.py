@@ -31,8 +31,8 @@ def summarize(outcomes: Outcomes) -> dict[str, Any]:
       The settings, and: "complete", whether every corruption is measured; "clean", error and counts of the images
       themselves, None if they are not there; "corruptions", for each its errors and
       counts at severities 1 to 5, their mean "error" and its 95 % "interval"; "mean_error" over those of the 15 common
-      corruptions which "mean_over" names, with its interval; and for ImageNet, if those are all 15, "mce" and
-      "relative_mce". Errors are shares in [0, 1].
+      corruptions which "mean_over" names, with its interval; and, if the setting "alexnet" says that errors may be set
+      beside AlexNet's and those are all 15, "mce" and "relative_mce". Errors are shares in [0, 1].
     """
     errors = errors_of(outcomes)
     clean = outcomes.row(CLEAN)
@@ -41,7 +41,7 @@ def summarize(outcomes: Outcomes) -> dict[str, Any]:
     if common(errors):
         per_image["mean_error"] = mce.mean_error(common(errors))
     wrong = np.not_equal(clean, RIGHT)
-    alexnet = outcomes.settings["dataset"] == "imagenet"
+    alexnet = outcomes.settings["alexnet"]
     if alexnet and len(common(errors)) == len(COMMON):
         per_image["mce"] = mce.mce(errors)
         if knows_clean:

@@ -10,6 +10,8 @@ from PIL import Image
 from bnn_jax.config import DataConfig, component
 from bnn_jax.data import image_folder, normalize
 from bnn_jax.evaluation import corruptions
+from bnn_jax.evaluation.corruptions.frost import FILES, _load
+from bnn_jax.evaluation.corruptions.record import tables
 from bnn_jax.evaluation.robustness import compare, generated, measure, outcomes, report
 from bnn_jax.evaluation.robustness.measure import Request
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, UNKNOWN, Cell
@@ -160,6 +162,38 @@ def test_a_checkpoint_further_on_is_measured_anew(folder):
     assert summary["step"] == 20
     assert not np.any(found.values == UNKNOWN)
     assert np.any(found.values != first)
+
+
+def test_other_weights_of_the_same_step_are_measured_anew(folder, tmp_path):
+    summary, first = measure.measure(folder, REQUEST)
+    other = run(tmp_path / "other", seed=1)
+    (other / "corruptions.npz").write_bytes((folder / "corruptions.npz").read_bytes())
+    found, again = measure.measure(other, REQUEST)
+    assert {key for key in summary if isinstance(summary[key], int) and summary[key] != found[key]} == {"weights"}
+    assert np.any(again.values != first.values)
+
+
+def test_images_are_known_by_their_folder_their_frost_and_their_version(tmp_path, monkeypatch):
+    def images(request, names, variant="imagenet_c"):
+        return measure._images(request, names, variant, (72, 72, 3))
+
+    monkeypatch.chdir(tmp_path)
+    published = images(Request("imagenet_c", "there"), ("frost",))
+    assert published == {"images": str(tmp_path / "there"), "frost": None, "pixels": None}
+    monkeypatch.delenv("BNN_JAX_FROST", raising=False)
+    without = images(Request(), ("fog",))
+    assert without == {"images": None, "frost": None, "pixels": measure.PIXELS}
+    found = []
+    for shade in (40, 41):
+        for name in FILES:
+            Image.new("RGB", (90, 80), (shade,) * 3).save(tmp_path / name)
+        _load.cache_clear()
+        tables.cache_clear()
+        monkeypatch.setenv("BNN_JAX_FROST", str(tmp_path))
+        found.append(images(Request(), ("fog", "frost"))["frost"])
+    tables.cache_clear()
+    _load.cache_clear()
+    assert len({None, *found}) == 3
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from bnn_jax.evaluation.robustness.report import conclusions
 from bnn_jax.evaluation.robustness.summary import summarize
 
 NAMES = ("fog", "snow", "saturate")
-SETTINGS = {"suite": "corruptions", "dataset": "toy", "step": 3, "names": list(NAMES)}
+SETTINGS = {"suite": "corruptions", "dataset": "toy", "step": 3, "alexnet": False, "names": list(NAMES)}
 
 
 def measured(names=NAMES, images=10, seed=0, **settings):
@@ -57,7 +57,7 @@ class TestResume:
         again = outcomes.resume(tmp_path / "a.npz", SETTINGS, NAMES, 10)
         np.testing.assert_array_equal(again.values, found.values)
 
-    @pytest.mark.parametrize("change", [{"step": 4}, {"dataset": "other"}])
+    @pytest.mark.parametrize("change", [{"step": 4}, {"dataset": "other"}, {"weights": 7}])
     def test_another_checkpoint_begins_anew(self, tmp_path, change):
         measured().save(tmp_path / "a.npz")
         again = outcomes.resume(tmp_path / "a.npz", {**SETTINGS, **change}, NAMES, 10)
@@ -109,7 +109,7 @@ class TestSummary:
         assert "mean_error" not in summary
 
     def test_imagenet_is_put_beside_alexnet(self):
-        summary = summarize(measured(tuple(COMMON), dataset="imagenet"))
+        summary = summarize(measured(tuple(COMMON), alexnet=True))
         errors = {name: np.array(entry["errors"]) for name, entry in summary["corruptions"].items()}
         np.testing.assert_allclose(summary["mce"]["error"], mce.mce(errors))
         relative = mce.relative_mce(errors, np.array(summary["clean"]["error"]))
@@ -119,7 +119,7 @@ class TestSummary:
 
     def test_without_frost_there_is_no_mce(self):
         names = tuple(name for name in COMMON if name != "frost")
-        summary = summarize(measured(names, dataset="imagenet"))
+        summary = summarize(measured(names, alexnet=True))
         assert summary["complete"]
         assert "mce" not in summary
         assert len(summary["mean_over"]) == 14
