@@ -28,6 +28,10 @@ _SUITE = flags.DEFINE_enum("suite", None, list(SUITES), "Corrupted images to mea
 _IMAGES = flags.DEFINE_string("data", "", "Folder of the suite's images, for cifar10_c and imagenet_c.")
 _LEAVE_OUT = flags.DEFINE_list("leave_out", [], "Corruptions of the suite not to measure.")
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which to measure with a suite.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of what chance decides in a suite's generated images.")
+_STORED = flags.DEFINE_enum(
+    "stored", "memory", ["memory", "jpeg85"], "How generated photographs are stored before use."
+)
 _COMPARE = flags.DEFINE_bool("compare", False, "Compare the runs whose folders follow, with a suite.")
 _DATA = flags.DEFINE_string("data_directory", "", "Where the run's data lies now, if it was moved since training.")
 _COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of process 0, for several processes.")
@@ -39,7 +43,15 @@ def _evaluate(folders: list[str]) -> None:
     if not _SUITE.value:
         REPORTS[_REPORT.value](Path(_WORKDIR.value), _DATA.value)
         return
-    request = Request(_SUITE.value, _IMAGES.value, tuple(_LEAVE_OUT.value), _CHECKPOINT.value, _DATA.value)
+    request = Request(
+        suite=_SUITE.value,
+        images=_IMAGES.value,
+        leave_out=tuple(_LEAVE_OUT.value),
+        checkpoint=_CHECKPOINT.value,
+        data=_DATA.value,
+        seed=_SEED.value,
+        stored=_STORED.value,
+    )
     if _COMPARE.value:
         compare([Path(folder) for folder in folders], request)
     else:

@@ -14,10 +14,14 @@ import numpy as np
 from jax import Array
 
 from bnn_jax.data import Source, eval_batches
+from bnn_jax.evaluation.corruptions.pixels import jpeg_files
 from bnn_jax.evaluation.corruptions.record import Corruption, at, corrupt_batch, tables
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, Cell, Outcomes
 from bnn_jax.evaluation.robustness.parts import Part, Reading, Tail
 from bnn_jax.training import parallel
+
+# ImageNet-C's files.
+_QUALITY = np.array(85)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,7 @@ class Generated:
       corruptions: by name.
       variant: whose severities.
       seed: of all draws.
+      jpeg: whether corrupted images are then stored as JPEG, as ImageNet-C's were.
     """
 
     test: Source
@@ -40,6 +45,7 @@ class Generated:
     corruptions: Mapping[str, Corruption]
     variant: str
     seed: int
+    jpeg: bool = False
 
     def __len__(self) -> int:
         return len(self.test)
@@ -67,6 +73,10 @@ class Generated:
                 yield Part(cell, start, {"image": images, "label": spread["label"], "mask": spread["mask"]})
 
     def _corrupted(self, cell: Cell, programs: Mapping[str, Any], states: Mapping[Cell, Any], spread: Any) -> Any:
+        images = self._made(cell, programs, states, spread)
+        return jpeg_files(np.asarray(images), _QUALITY) if self.jpeg else images
+
+    def _made(self, cell: Cell, programs: Mapping[str, Any], states: Mapping[Cell, Any], spread: Any) -> Any:
         corruption, state = self.corruptions[cell.corruption], states[cell]
         if corruption.host is not None:
             return corruption.host(spread["image"], state["constants"])

@@ -37,6 +37,8 @@ GENERATED, SUITES = "corruptions", ("corruptions", "cifar10_c", "imagenet_c")
 _PUBLISHED = {"cifar10_c": published.cifar10_c, "imagenet_c": published.imagenet_c}
 # Larger images are taken for photographs.
 _SMALL_SIDE = 64
+MEMORY, JPEG85 = "memory", "jpeg85"
+_STORED = {"cifar10_c": MEMORY, "imagenet_c": JPEG85}
 _SAVE_EVERY = 60.0
 _IN_FLIGHT = 4
 
@@ -52,9 +54,11 @@ class Request:
       checkpoint: "best" or "last".
       data: where the run's own data lies now, if it was moved.
       seed: of what chance decides in generated images.
+      stored: how generated images reach the network: as they are in "memory", or as ImageNet-C's do: written as JPEG
+        of quality 85 ("jpeg85") and read again.
 
     Raises:
-      ValueError: if there is no such suite or corruption, or a published set has no folder.
+      ValueError: if there is no such suite, corruption or way to store, or a published set has no folder.
     """
 
     suite: str = GENERATED
@@ -63,6 +67,7 @@ class Request:
     checkpoint: str = "best"
     data: str = ""
     seed: int = 0
+    stored: str = MEMORY
 
     def __post_init__(self) -> None:
         if self.suite not in SUITES:
@@ -79,15 +84,32 @@ class Request:
                 if self.images
                 else f"--suite {self.suite} needs the folder of its images: --data DIR"
             )
+        if self.stored not in (MEMORY, JPEG85) or (self.suite != GENERATED and self.stored != MEMORY):
+            raise ValueError(
+                f"expected {MEMORY!r} or {JPEG85!r} for generated images (--stored), {MEMORY!r} for published ones, "
+                f"which are stored; found {self.stored!r}"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
         """The corruptions to measure."""
         return tuple(name for name in corruptions.ALL if name not in self.leave_out)
 
+    @property
+    def stem(self) -> str:
+        """What its files are named: the suite, and what is not the usual. No measurement takes another's place."""
+        parts = {
+            "last": self.checkpoint != "best",
+            f"seed{self.seed}": self.suite == GENERATED and self.seed != 0,
+            self.stored: self.stored != MEMORY,
+        }
+        return "_".join([self.suite, *(part for part, unusual in parts.items() if unusual)])
+
 
 def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
-    """Measures a run, and writes `workdir/<suite>.json` and `.npz` as it goes.
+    """Measures a run, and writes `workdir/<stem>.json` and `.npz` as it goes.
+
+    The stem (`Request.stem`) is the suite's name, if nothing else about the request is unusual.
 
     What the `.npz` of an earlier, interrupted or smaller measurement of the same checkpoint holds is not measured
     again.
@@ -123,7 +145,7 @@ def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
         "alexnet": beside_alexnet(info, variant),
         **_images(request, names, variant, info.image_shape),
     }
-    path = workdir / f"{request.suite}.npz"
+    path = workdir / f"{request.stem}.npz"
     outcomes = resume(path, settings, names, len(suite))
     parallel.check_agreement(
         "what was measured before (is the workdir shared?)", str(np.sum(outcomes.values != UNKNOWN))
@@ -161,19 +183,22 @@ def _suite(request: Request, names: tuple[str, ...], experiment: Experiment) -> 
         return _PUBLISHED[request.suite](root, names, info, test), request.suite
     small = max(info.image_shape[:2]) <= _SMALL_SIDE
     variant = corruptions.CIFAR10_C if small else corruptions.IMAGENET_C
+    if small and request.stored != MEMORY:
+        raise ValueError("CIFAR-10-C's images were never stored as JPEG: leave --stored out for small images")
     chosen = {name: corruptions.ALL[name] for name in names}
     for corruption in chosen.values():
         # What is missing is to be known before anything is measured.
         tables(corruption, variant, info.image_shape)
-    return Generated(test, info.image_shape, chosen, variant, request.seed), variant
+    return Generated(test, info.image_shape, chosen, variant, request.seed, request.stored == JPEG85), variant
 
 
 def _images(request: Request, names: Sequence[str], variant: str, shape: tuple[int, int, int]) -> dict[str, Any]:
     """Which images they are: the folder of published ones; the version and the frost of generated ones."""
     if request.suite != GENERATED:
-        return {"images": str(Path(request.images).expanduser().resolve()), "frost": None, "pixels": None}
+        folder = str(Path(request.images).expanduser().resolve())
+        return {"images": folder, "frost": None, "pixels": None, "stored": _STORED[request.suite]}
     frost = checksum(tables(corruptions.frost, variant, shape).textures[0]) if "frost" in names else None
-    return {"images": None, "frost": frost, "pixels": PIXELS}
+    return {"images": None, "frost": frost, "pixels": PIXELS, "stored": request.stored}
 
 
 def _reading(experiment: Experiment) -> Reading:

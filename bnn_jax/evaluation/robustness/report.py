@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from bnn_jax.evaluation.corruptions import COMMON, SEVERITIES
-from bnn_jax.evaluation.robustness.measure import GENERATED, Request, measure
+from bnn_jax.evaluation.robustness.measure import GENERATED, MEMORY, Request, measure
 from bnn_jax.evaluation.robustness.picture import heat_map
 from bnn_jax.training.console import table
 
@@ -22,7 +22,7 @@ def robustness(workdir: Path, request: Request) -> dict[str, Any]:
       request: what to measure.
 
     Returns:
-      What was written to `workdir/<suite>.json`, see `summary.summarize`.
+      What was written to `workdir/<stem>.json`, see `summary.summarize`.
 
     Raises:
       FileNotFoundError: if `workdir` is not the folder of a run, or data or textures are not there.
@@ -31,7 +31,7 @@ def robustness(workdir: Path, request: Request) -> dict[str, Any]:
     summary, _ = measure(workdir, request)
     if jax.process_index() == 0:
         show(summary)
-        picture = workdir / f"{request.suite}.png"
+        picture = workdir / f"{request.stem}.png"
         heat_map(summary, picture)
         print(f"Picture and numbers: {picture}, {picture.with_suffix('.json')}")
     return summary
@@ -67,11 +67,20 @@ def conclusions(summary: Mapping[str, Any]) -> list[str]:
     named = {
         "clean": "clean error",
         "mean_error": f"mean error over {which}",
-        "mce": "mCE",
-        "relative_mce": "relative mCE",
+        "mce": f"mCE{_caveat(summary)}",
+        "relative_mce": f"relative mCE{_caveat(summary)}",
     }
     found = {key: summary[key] for key in named if summary.get(key)}
     return [f"{named[key]}: {100 * value['error']:.2f} % ({_interval(value)})" for key, value in found.items()]
+
+
+def _caveat(summary: Mapping[str, Any]) -> str:
+    """What is to be known before a figure of generated images is set beside a paper's."""
+    if summary["suite"] != GENERATED:
+        return ""
+    if summary["stored"] == MEMORY:
+        return " (generated in memory; ImageNet-C is stored as JPEG 85: not comparable with published mCE)"
+    return " (generated and stored as JPEG 85: other draws than ImageNet-C's)"
 
 
 def _interval(entry: Mapping[str, Any]) -> str:

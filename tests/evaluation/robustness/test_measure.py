@@ -10,8 +10,6 @@ from PIL import Image
 from bnn_jax.config import DataConfig, component
 from bnn_jax.data import image_folder, normalize
 from bnn_jax.evaluation import corruptions
-from bnn_jax.evaluation.corruptions.frost import FILES, _load
-from bnn_jax.evaluation.corruptions.record import tables
 from bnn_jax.evaluation.robustness import compare, generated, measure, outcomes, report
 from bnn_jax.evaluation.robustness.measure import Request
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, UNKNOWN, Cell
@@ -164,6 +162,28 @@ def test_a_checkpoint_further_on_is_measured_anew(folder):
     assert np.any(found.values != first)
 
 
+def test_best_last_and_other_seeds_keep_what_was_measured_of_each(folder, monkeypatch):
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(undecided(1).replace(step=np.asarray(20, np.int32)), Bookkeeping(), 0.1)
+    checkpoints.close()
+    names = tuple(name for name in corruptions.ALL if name != "impulse_noise")
+    best, last, seed = (Request(leave_out=names, **k) for k in ({}, {"checkpoint": "last"}, {"seed": 3}))
+    first, second, third = (measure.measure(folder, request) for request in (best, last, seed))
+    assert [found[0]["step"] for found in (first, second, third)] == [10, 20, 10]
+    assert np.any(first[1].values[1:] != third[1].values[1:])
+    for name in ("corruptions", "corruptions_last", "corruptions_seed3"):
+        assert (folder / f"{name}.json").exists()
+
+    def never(*_):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(outcomes.Outcomes, "record", never)
+    for request, before in ((best, first), (last, second), (seed, third)):
+        summary, again = measure.measure(folder, request)
+        assert summary == before[0]
+        np.testing.assert_array_equal(again.values, before[1].values)
+
+
 def test_other_weights_of_the_same_step_are_measured_anew(folder, tmp_path):
     summary, first = measure.measure(folder, REQUEST)
     other = run(tmp_path / "other", seed=1)
@@ -171,44 +191,6 @@ def test_other_weights_of_the_same_step_are_measured_anew(folder, tmp_path):
     found, again = measure.measure(other, REQUEST)
     assert {key for key in summary if isinstance(summary[key], int) and summary[key] != found[key]} == {"weights"}
     assert np.any(again.values != first.values)
-
-
-def test_images_are_known_by_their_folder_their_frost_and_their_version(tmp_path, monkeypatch):
-    def images(request, names, variant="imagenet_c"):
-        return measure._images(request, names, variant, (72, 72, 3))
-
-    monkeypatch.chdir(tmp_path)
-    published = images(Request("imagenet_c", "there"), ("frost",))
-    assert published == {"images": str(tmp_path / "there"), "frost": None, "pixels": None}
-    monkeypatch.delenv("BNN_JAX_FROST", raising=False)
-    without = images(Request(), ("fog",))
-    assert without == {"images": None, "frost": None, "pixels": measure.PIXELS}
-    found = []
-    for shade in (40, 41):
-        for name in FILES:
-            Image.new("RGB", (90, 80), (shade,) * 3).save(tmp_path / name)
-        _load.cache_clear()
-        tables.cache_clear()
-        monkeypatch.setenv("BNN_JAX_FROST", str(tmp_path))
-        found.append(images(Request(), ("fog", "frost"))["frost"])
-    tables.cache_clear()
-    _load.cache_clear()
-    assert len({None, *found}) == 3
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"suite": "weather"}, "expected a suite of"),
-        ({"leave_out": ("rain",)}, "some but not all of gaussian_noise.* found rain"),
-        ({"leave_out": tuple(corruptions.ALL)}, "some but not all"),
-        ({"suite": "cifar10_c"}, "needs the folder of its images: --data DIR"),
-        ({"images": "there"}, "leave --data out"),
-    ],
-)
-def test_requests_that_cannot_be_met_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Request(**arguments)
 
 
 def test_photographs_need_the_textures_of_frost_before_anything_is_measured(tmp_path, monkeypatch):
@@ -247,6 +229,11 @@ def test_published_images_are_measured_as_they_are(tmp_path):
         got = np.concatenate([found.row(Cell(name, severity)) for severity in corruptions.SEVERITIES])
         np.testing.assert_array_equal(got, expected)
     assert len(np.unique(found.values)) > 1
+
+
+def test_small_images_were_never_stored_as_jpeg(folder):
+    with pytest.raises(ValueError, match="never stored as JPEG"):
+        measure.measure(folder, Request(stored="jpeg85"))
 
 
 def test_extra_corruptions_that_are_not_published_are_not_asked_for(tmp_path):

@@ -10,7 +10,14 @@ from bnn_jax.evaluation.robustness.report import conclusions
 from bnn_jax.evaluation.robustness.summary import summarize
 
 NAMES = ("fog", "snow", "saturate")
-SETTINGS = {"suite": "corruptions", "dataset": "toy", "step": 3, "alexnet": False, "names": list(NAMES)}
+SETTINGS = {
+    "suite": "corruptions",
+    "dataset": "toy",
+    "step": 3,
+    "alexnet": False,
+    "stored": "memory",
+    "names": list(NAMES),
+}
 
 
 def measured(names=NAMES, images=10, seed=0, **settings):
@@ -116,6 +123,19 @@ class TestSummary:
         np.testing.assert_allclose(summary["relative_mce"]["error"], relative)
         np.testing.assert_allclose(summary["corruptions"]["fog"]["ce"], errors["fog"].mean() / 0.819324)
         assert "over the 15 corruptions" in " ".join(conclusions(summary))
+
+    @pytest.mark.parametrize(
+        ("settings", "told"),
+        [
+            ({"stored": "memory"}, "mCE (generated in memory; ImageNet-C is stored as JPEG 85: not comparable"),
+            ({"stored": "jpeg85"}, "mCE (generated and stored as JPEG 85: other draws than ImageNet-C's):"),
+            ({"stored": "jpeg85", "suite": "imagenet_c"}, "mCE: "),
+        ],
+    )
+    def test_mce_says_of_which_images_it_is(self, settings, told):
+        lines = conclusions(summarize(measured(tuple(COMMON), alexnet=True, **settings)))
+        assert [line for line in lines if line.startswith(told)]
+        assert [line for line in lines if line.startswith(f"relative {told}")]
 
     def test_without_frost_there_is_no_mce(self):
         names = tuple(name for name in COMMON if name != "frost")
