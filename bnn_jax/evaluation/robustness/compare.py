@@ -17,7 +17,7 @@ from bnn_jax.evaluation.robustness.summary import common, errors_of
 from bnn_jax.training.console import table
 from bnn_jax.training.workdir import write_json
 
-_SAME = ("suite", "dataset", "severities_of", "examples", "seed", "names", "stored", "frost", "pixels")
+_SAME = ("suite", "dataset", "severities_of", "examples", "seed", "names", "stored", "frost", "pixels", "labels")
 
 
 def compare(workdirs: Sequence[Path], request: Request) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from jax import Array
 from bnn_jax.data import Source, eval_batches
 from bnn_jax.evaluation.corruptions.pixels import jpeg_files
 from bnn_jax.evaluation.corruptions.record import Corruption, at, corrupt_batch, tables
+from bnn_jax.evaluation.robustness.identity import labels_of
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, Cell, Outcomes
 from bnn_jax.evaluation.robustness.parts import Part, Reading, Tail
 from bnn_jax.training import parallel
@@ -47,8 +48,15 @@ class Generated:
     seed: int
     jpeg: bool = False
 
+    paired: ClassVar[bool] = True
+
     def __len__(self) -> int:
         return len(self.test)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Of the images, in their order; None if only reading them would tell."""
+        return labels_of(self.test)
 
     def parts(self, outcomes: Outcomes, reading: Reading) -> Iterator[Part]:
         """Batches of which something is not known yet: read once, then corrupted in every way."""

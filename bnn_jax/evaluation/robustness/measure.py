@@ -142,6 +142,8 @@ def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
         "seed": request.seed if request.suite == GENERATED else None,
         "names": list(names),
         "weights": checksum(state.variables),
+        "labels": None if suite.labels is None else checksum(suite.labels),
+        "paired": suite.paired,
         "alexnet": beside_alexnet(info, variant),
         **_images(request, names, variant, info.image_shape),
     }

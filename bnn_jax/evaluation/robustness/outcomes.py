@@ -82,7 +82,10 @@ def blank(settings: dict[str, Any], names: Sequence[str], images: int) -> Outcom
 
 
 def resume(path: Path, settings: dict[str, Any], names: Sequence[str], images: int) -> Outcomes:
-    """What a file holds of these corruptions if its settings are the same, nothing otherwise."""
+    """What a file holds of these corruptions if its settings are the same, nothing otherwise.
+
+    Clean images may have been absent before, or may be now ("paired"): that makes no corrupted ones others.
+    """
     fresh = blank(settings, names, images)
     if not path.is_file():
         return fresh
@@ -96,9 +99,12 @@ def resume(path: Path, settings: dict[str, Any], names: Sequence[str], images: i
             )
     except (ValueError, KeyError, OSError, zipfile.BadZipFile):
         return fresh
-    if {**before, "names": None} != {**settings, "names": None} or values.shape[1:] != (images,):
+    aside = {"names": None, "paired": None}
+    if {**before, **aside} != {**settings, **aside} or values.shape[1:] != (images,):
         return fresh
     old = {Cell(*cell): row for cell, row in zip(cells, values, strict=True)}
+    if settings.get("paired") not in (None, before.get("paired")):
+        old.pop(CLEAN, None)  # they were in another order
     for cell in fresh.cells:
         fresh.row(cell)[:] = old.pop(cell, UNKNOWN)
     return replace(fresh, others=old)

@@ -38,6 +38,16 @@ class Reading:
 class Suite(Protocol):
     """Corrupted images: how many there are of each corruption, and those whose outcomes are not known yet."""
 
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Of the images, in their order; None if only reading them would tell."""
+        ...
+
+    @property
+    def paired(self) -> bool | None:
+        """Whether the clean images are known to be the same ones in the same order; None if they are absent."""
+        ...
+
     def __len__(self) -> int: ...
 
     def parts(self, outcomes: Outcomes, reading: Reading) -> Iterator[Part]:

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from bnn_jax.data import Absent, DatasetInfo, Source, array_source, eval_batches
-from bnn_jax.data.image_folder import folder_records
-from bnn_jax.data.images import ImageSource, View
+from bnn_jax.data.image_folder import FolderRecords, folder_records
+from bnn_jax.data.images import ImageSource, Records, View
 from bnn_jax.evaluation.corruptions import CIFAR10_C, SEVERITIES
+from bnn_jax.evaluation.robustness.identity import labels_of
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, Cell, Outcomes
 from bnn_jax.evaluation.robustness.parts import Part, Reading, Tail
 from bnn_jax.training import parallel
@@ -27,10 +28,14 @@ class Published:
     Attributes:
       count: images of each corruption and severity.
       open: finds those of a cell; the clean ones are the run's own test set, which may be `Absent`.
+      labels: of the images, (count,).
+      paired: whether the clean images are known to be the same ones in the same order; None if they are absent.
     """
 
     count: int
     open: Callable[[Cell], Source]
+    labels: np.ndarray
+    paired: bool | None
 
     def __len__(self) -> int:
         return self.count
@@ -66,7 +71,7 @@ def cifar10_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source)
 
     Raises:
       FileNotFoundError: if files are missing.
-      ValueError: if they are damaged, or the run was trained on something else.
+      ValueError: if they are damaged, or the run was trained on something else, or its test images are others.
     """
     if (info.num_classes, info.image_shape) != (10, (32, 32, 3)):
         raise ValueError(
@@ -79,24 +84,33 @@ def cifar10_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source)
             f"{root}: expected CIFAR-10-C, found no {', '.join(f'{name}.npy' for name in missing)}. "
             f"Get it from {_CIFAR_URL} and give the unpacked folder with --data; or use --leave_out"
         )
-    count, rest = divmod(len(np.load(root / "labels.npy", mmap_mode="r")), len(SEVERITIES))
+    labels = np.load(root / "labels.npy")
+    count, rest = divmod(len(labels), len(SEVERITIES))
     if rest:
         raise ValueError(f"{root / 'labels.npy'}: expected as many labels for each of 5 severities, found {rest} more")
+    first, clean = labels[:count].astype(np.int64), labels_of(test)
+    if clean is not None and not np.array_equal(clean, first):
+        differs = f"{len(clean):,} images" if len(clean) != count else f"{np.sum(clean != first):,} other labels"
+        raise ValueError(
+            f"{root}: expected the {count:,} test images of {info.name} in their order, found that the run's own test "
+            f"set has {differs}. It is another set than CIFAR-10-C was made from, or in another order"
+        )
 
     def find(cell: Cell) -> Source:
         if cell == CLEAN:
             return test
         path, part = root / f"{cell.corruption}.npy", slice((cell.severity - 1) * count, cell.severity * count)
-        images, labels = np.load(path, mmap_mode="r"), np.load(root / "labels.npy")
+        images = np.load(path, mmap_mode="r")
         return array_source(images[part], labels[part], info.num_classes, str(path))
 
-    return Published(count, find)
+    return Published(count, find, first, None if isinstance(test, Absent) else clean is not None)
 
 
 def imagenet_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source) -> Published:
     """ImageNet-C: `root/<corruption>/<severity>/<class>/<image>`, or that below folders as the archives have them.
 
-    Images are shown whole, if they are as large as the network's (224 x 224).
+    Images are shown whole, if they are as large as the network's (224 x 224). The run's own test images may be in
+    another order (TFDS has one of its own): `Published.paired` then says so.
 
     Args, errors as `cifar10_c`.
     """
@@ -122,7 +136,12 @@ def imagenet_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source
             )
         return ImageSource(records, View(side, side))
 
-    return Published(len(find(Cell(names[0], SEVERITIES[0]))), find)
+    source = find(Cell(names[0], SEVERITIES[0]))
+    assert isinstance(source, ImageSource)
+    paired = None if isinstance(test, Absent) else _same_images(source.records, test)
+    labels = labels_of(source)
+    assert labels is not None
+    return Published(len(source), find, labels, paired)
 
 
 def present(suite: str, root: Path, name: str) -> bool:
@@ -133,6 +152,15 @@ def present(suite: str, root: Path, name: str) -> bool:
 def _find(root: Path, name: str) -> Path | None:
     candidates = [root / name, *sorted(root.glob(f"*/{name}"))]
     return next((place for place in candidates if all((place / str(s)).is_dir() for s in SEVERITIES)), None)
+
+
+def _same_images(records: Records, test: Source) -> bool:
+    """Whether the run's test images are known to be the same ones in the same order: by their folders and names."""
+    names = [
+        [Path(name).with_suffix("") for name in found.names] if isinstance(found, FolderRecords) else None
+        for found in (records, test.records if isinstance(test, ImageSource) else None)
+    ]
+    return None not in names and names[0] == names[1]
 
 
 def _same_classes(found: Sequence[str], expected: Sequence[str]) -> bool:

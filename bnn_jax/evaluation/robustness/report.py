@@ -84,5 +84,7 @@ def _caveat(summary: Mapping[str, Any]) -> str:
 
 
 def _interval(entry: Mapping[str, Any]) -> str:
+    if entry["interval"] is None:
+        return "no interval: clean images are in an order of their own"
     low, high = entry["interval"]
     return f"{100 * low:.2f} to {100 * high:.2f}"

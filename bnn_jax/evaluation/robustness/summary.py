@@ -32,7 +32,8 @@ def summarize(outcomes: Outcomes) -> dict[str, Any]:
       themselves, None if they are not there; "corruptions", for each its errors and
       counts at severities 1 to 5, their mean "error" and its 95 % "interval"; "mean_error" over those of the 15 common
       corruptions which "mean_over" names, with its interval; and, if the setting "alexnet" says that errors may be set
-      beside AlexNet's and those are all 15, "mce" and "relative_mce". Errors are shares in [0, 1].
+      beside AlexNet's and those are all 15, "mce" and "relative_mce", the latter without an interval if the
+      clean images are not known to be in the corrupted ones' order (setting "paired"). Errors are shares in [0, 1].
     """
     errors = errors_of(outcomes)
     clean = outcomes.row(CLEAN)
@@ -45,13 +46,20 @@ def summarize(outcomes: Outcomes) -> dict[str, Any]:
     if alexnet and len(common(errors)) == len(COMMON):
         per_image["mce"] = mce.mce(errors)
         if knows_clean:
-            per_image["relative_mce"] = mce.relative_mce(errors, wrong)
+            # Clean images in another order: the mean is the same, the interval would not be.
+            paired = wrong if outcomes.settings["paired"] else np.array(wrong.mean())
+            per_image["relative_mce"] = mce.relative_mce(errors, paired)
     if knows_clean:
         per_image["clean"] = wrong
     ends = dict(zip(per_image, mce.intervals(list(per_image.values())), strict=True)) if per_image else {}
 
+    unknown = () if outcomes.settings["paired"] else ("relative_mce",)
+
     def told(name: str) -> dict[str, Any]:
-        return {"error": float(per_image[name].mean()), "interval": list(ends[name])}
+        return {
+            "error": float(per_image[name].mean()),
+            "interval": None if name in unknown else list(ends[name]),
+        }
 
     corruptions = {}
     for name, error in errors.items():

@@ -212,7 +212,7 @@ def test_photographs_need_the_textures_of_frost_before_anything_is_measured(tmp_
 def test_published_images_are_measured_as_they_are(tmp_path):
     names, rng = ("fog", "snow"), np.random.default_rng(1)
     images = {name: rng.integers(0, 256, (40, 32, 32, 3), np.uint8) for name in names}
-    labels = np.tile(np.arange(8), 5)
+    labels = np.tile(tiny_cifar().test.labels, 5)
     for name, values in {**images, "labels": labels}.items():
         np.save(tmp_path / f"{name}.npy", values)
     data = DataConfig(source=component(tiny_cifar), batch_size=8, eval_batch_size=6, crop_padding=0)

@@ -15,6 +15,7 @@ SETTINGS = {
     "dataset": "toy",
     "step": 3,
     "alexnet": False,
+    "paired": True,
     "stored": "memory",
     "names": list(NAMES),
 }
@@ -71,6 +72,16 @@ class TestResume:
         assert (again.values == UNKNOWN).all()
         assert (outcomes.resume(tmp_path / "a.npz", SETTINGS, NAMES, 11).values == UNKNOWN).all()
 
+    @pytest.mark.parametrize(
+        ("before", "now", "kept"), [(None, True, False), (False, True, False), (True, None, True), (True, True, True)]
+    )
+    def test_clean_images_in_another_order_are_measured_again_and_they_alone(self, tmp_path, before, now, kept):
+        found = measured(paired=before)
+        found.save(tmp_path / "a.npz")
+        again = outcomes.resume(tmp_path / "a.npz", {**SETTINGS, "paired": now}, NAMES, 10)
+        np.testing.assert_array_equal(again.values[1:], found.values[1:])
+        assert again.known(CLEAN) == kept
+
     def test_a_damaged_file_begins_anew(self, tmp_path):
         (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 and no more")
         assert (outcomes.resume(tmp_path / "a.npz", SETTINGS, NAMES, 10).values == UNKNOWN).all()
@@ -123,6 +134,16 @@ class TestSummary:
         np.testing.assert_allclose(summary["relative_mce"]["error"], relative)
         np.testing.assert_allclose(summary["corruptions"]["fog"]["ce"], errors["fog"].mean() / 0.819324)
         assert "over the 15 corruptions" in " ".join(conclusions(summary))
+
+    def test_of_clean_images_in_another_order_only_the_mean_is_told(self):
+        names = tuple(COMMON)
+        known, unknown = (summarize(measured(names, alexnet=True, paired=paired)) for paired in (True, False))
+        np.testing.assert_allclose(unknown["relative_mce"]["error"], known["relative_mce"]["error"])
+        assert unknown["relative_mce"]["interval"] is None
+        assert unknown["mce"] == known["mce"]
+        assert known["relative_mce"]["interval"]
+        assert "relative mCE" in conclusions(unknown)[-1]
+        assert "order of their own" in conclusions(unknown)[-1]
 
     @pytest.mark.parametrize(
         ("settings", "told"),

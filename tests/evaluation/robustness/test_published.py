@@ -5,6 +5,8 @@ import pytest
 from PIL import Image
 
 from bnn_jax.data import Absent, DatasetInfo, array_source
+from bnn_jax.data.image_folder import folder_records
+from bnn_jax.data.images import ImageSource, View
 from bnn_jax.evaluation.robustness import outcomes, published
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, Cell
 from bnn_jax.evaluation.robustness.parts import Reading
@@ -48,6 +50,18 @@ def test_every_image_of_every_severity_comes_once_in_order(arrays):
         expected = np.full(4, 255) if cell == CLEAN else base + places
         np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], expected)
         np.testing.assert_array_equal(batch["label"], places)
+
+
+def test_test_images_in_another_order_are_refused(arrays):
+    suite = published.cifar10_c(arrays, NAMES, CIFAR, clean())
+    np.testing.assert_array_equal(suite.labels, np.arange(COUNT))
+    assert suite.paired
+    assert published.cifar10_c(arrays, NAMES, CIFAR, Absent(COUNT)).paired is None
+    images = np.zeros((COUNT, 32, 32, 3), np.uint8)
+    with pytest.raises(ValueError, match="own test set has 2 other labels"):
+        published.cifar10_c(arrays, NAMES, CIFAR, array_source(images, np.array([1, 0, 2, 3, 4, 5, 6]), 10))
+    with pytest.raises(ValueError, match="own test set has 6 images"):
+        published.cifar10_c(arrays, NAMES, CIFAR, array_source(images[1:], np.arange(6), 10))
 
 
 def test_what_is_known_is_not_read_again(arrays):
@@ -97,6 +111,26 @@ def test_folders_are_found_whether_or_not_they_lie_below_their_kind(folders):
         shades = 100 * NAMES.index(cell.corruption) + 10 * cell.severity + np.arange(4)
         np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], shades)
         np.testing.assert_array_equal(batch["label"], [0, 0, 1, 1])
+
+
+def test_photographs_are_paired_by_folders_and_names(folders, tmp_path):
+    def own(*names):
+        root = tmp_path / "-".join(names)
+        for kind in PHOTOS.class_names:
+            (root / kind).mkdir(parents=True)
+            for name in names:
+                (root / kind / f"{name}.jpeg").touch()
+        return ImageSource(folder_records(root), View(16, 16))
+
+    def suite(test):
+        return published.imagenet_c(folders, NAMES, PHOTOS, test)
+
+    np.testing.assert_array_equal(suite(Absent(4)).labels, [0, 0, 1, 1])
+    assert suite(Absent(4)).paired is None
+    assert suite(own("0", "1")).paired
+    assert suite(own("0", "2")).paired is False
+    # What is stored in shards has an order of its own.
+    assert suite(array_source(np.zeros((4, 16, 16, 3), np.uint8), np.array([0, 0, 1, 1]), 2)).paired is False
 
 
 def test_other_classes_are_refused(folders):
