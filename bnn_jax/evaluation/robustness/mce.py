@@ -18,8 +18,11 @@ from types import MappingProxyType
 
 import numpy as np
 
-ALEXNET_CLEAN = 0.4345
-# AlexNet's top-1 errors on ImageNet-C, means over the five severities.
+# Top-1 error of torchvision's AlexNet, whose weights give accuracy 56.522 %. The paper prints 43.5 % and names no more
+# digits; torchvision's documentation said 43.45 % at that time, of the same weights.
+ALEXNET_CLEAN = 0.43478
+# The same network's top-1 errors on ImageNet-C's files, means over the five severities: those its authors give with the
+# released programs, by which mCE is computed everywhere.
 ALEXNET: Mapping[str, float] = MappingProxyType(
     {
         "gaussian_noise": 0.886428,
