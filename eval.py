@@ -33,6 +33,7 @@ _STORED = flags.DEFINE_enum(
     "stored", "memory", ["memory", "jpeg85"], "How generated photographs are stored before use."
 )
 _COMPARE = flags.DEFINE_bool("compare", False, "Compare the runs whose folders follow, with a suite.")
+_OUT = flags.DEFINE_string("out", "", "Folder for a comparison, if not the one that the first run lies in.")
 _DATA = flags.DEFINE_string("data_directory", "", "Where the run's data lies now, if it was moved since training.")
 _COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of process 0, for several processes.")
 _PROCESSES = flags.DEFINE_integer("processes", 0, "Number of processes (TPU pods and clusters are detected).")
@@ -53,9 +54,26 @@ def _evaluate(folders: list[str]) -> None:
         stored=_STORED.value,
     )
     if _COMPARE.value:
-        compare([Path(folder) for folder in folders], request)
+        compare([Path(folder) for folder in folders], request, _OUT.value)
     else:
         robustness(Path(_WORKDIR.value), request)
+
+
+def _check_flags() -> None:
+    """Refuses flags that would change nothing.
+
+    Raises:
+      app.UsageError: if there is one; says which flag it belongs to.
+    """
+    of_suites = ("data", "leave_out", "checkpoint", "seed", "stored")
+    for names, belongs, there in (
+        (of_suites, "--suite (the run's own data is --data_directory)", bool(_SUITE.value)),
+        (("out",), "--compare", _COMPARE.value),
+        (("report",), "--workdir without --suite: a run has a report or a suite", not _SUITE.value),
+    ):
+        unused = [f"--{name}" for name in names if flags.FLAGS[name].present]
+        if unused and not there:
+            raise app.UsageError(f"{', '.join(unused)} belongs to {belongs}")
 
 
 def main(argv: list[str]) -> None:
@@ -64,11 +82,12 @@ def main(argv: list[str]) -> None:
         raise app.UsageError("--compare takes folders of runs and a --suite, and no --workdir")
     if not _COMPARE.value and (len(argv) > 1 or not _WORKDIR.value):
         raise app.UsageError(f"unexpected arguments: {argv[1:]}" if len(argv) > 1 else "flag --workdir must be given")
+    _check_flags()
     logging.set_verbosity(logging.ERROR)
     parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     try:
         _evaluate(argv[1:])
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, PermissionError) as error:
         sys.exit(f"eval.py: {error}")
     except KeyboardInterrupt:
         print("eval.py: stopped. The same command continues a suite.", file=sys.stderr)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import tempfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,27 +21,32 @@ from bnn_jax.training.console import table
 from bnn_jax.training.workdir import write_json
 
 _SAME = ("suite", "dataset", "severities_of", "examples", "seed", "names", "stored", "frost", "pixels", "labels")
+_LONGEST = 120
 
 
-def compare(workdirs: Sequence[Path], request: Request) -> dict[str, Any]:
+def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[str, Any]:
     """Measures runs, where that is not done yet, and compares them: the same images, the same draws.
 
     Args:
       workdirs: folders of the runs; the first is what the others are compared with.
       request: what to measure.
+      out: folder for the result; if "", the one that the first run lies in.
 
     Returns:
-      What was written to `compare_<suite>.json` in the folder that all runs lie in: "runs", for each what
+      What was written to `compare_<stem>_<runs>.json` in that folder: "runs", for each what
       `summary.summarize` says, and "difference", its mean error minus the first run's, with the 95 % interval of a
       paired bootstrap over images; negative is better.
 
     Raises:
       FileNotFoundError: as `measure.measure`.
+      PermissionError: if nothing can be written to `out`; before anything is measured.
       ValueError: as `measure.measure`, and if there are fewer than two runs or they are of different data.
     """
-    if len(workdirs) < 2 or len(set(workdirs)) < len(workdirs):
+    resolved = [workdir.resolve() for workdir in workdirs]
+    if len(workdirs) < 2 or len(set(resolved)) < len(resolved):
         raise ValueError(f"expected at least two different runs to compare, found {[str(w) for w in workdirs]}")
-    names = _short([workdir.resolve() for workdir in workdirs])
+    names = _short(resolved)
+    folder = _writable(Path(out).expanduser() if out else resolved[0].parent)
     summaries, outcomes = {}, {}
     for name, workdir in zip(names, workdirs, strict=True):
         if jax.process_index() == 0:
@@ -54,8 +62,7 @@ def compare(workdirs: Sequence[Path], request: Request) -> dict[str, Any]:
     differences = {name: difference(outcomes[first], outcomes[name]) for name in compared}
     runs = {name: {**summaries[name], "difference": differences.get(name)} for name in names}
     if jax.process_index() == 0:
-        folder = Path(os.path.commonpath([workdir.resolve().parent for workdir in workdirs]))
-        path = folder / f"compare_{request.suite}.json"
+        path = folder / f"compare_{request.stem}_{_together(names)}.json"
         write_json(path, {"runs": runs})
         _show(runs)
         _draw(runs, path.with_suffix(".png"))
@@ -75,6 +82,32 @@ def _short(workdirs: Sequence[Path]) -> list[str]:
     """Names of folders without what is common to all."""
     shared = Path(os.path.commonpath(workdirs))
     return [str(workdir.relative_to(shared)) if workdir != shared else workdir.name for workdir in workdirs]
+
+
+def _together(names: Sequence[str]) -> str:
+    """Names of runs as a part of a file's name; what would be too long is cut, and a checksum added."""
+    joined = "_".join(re.sub(r"[^\w.=-]", "-", name) for name in names)
+    if len(joined) <= _LONGEST:
+        return joined
+    return f"{joined[:_LONGEST]}_{zlib.crc32(joined.encode()):08x}"
+
+
+def _writable(folder: Path) -> Path:
+    """The folder, made if it is not there.
+
+    Raises:
+      PermissionError: if it cannot be made or written to. Measuring takes hours: it is to be known before.
+    """
+    try:
+        if jax.process_index() == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+    except OSError as error:
+        raise PermissionError(
+            f"{folder}: expected a folder to write the comparison to, found {error}. Name another one with --out DIR"
+        ) from error
+    return folder
 
 
 def _lines(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[float]]:
@@ -101,7 +134,9 @@ def _show(runs: Mapping[str, Mapping[str, Any]]) -> None:
         if run["difference"]:
             low, high = (100 * end for end in run["difference"]["interval"])
             told = f"{100 * run['difference']['error']:+.2f} points ({low:+.2f} to {high:+.2f})"
-            print(f"mean error of {name} minus that of {next(iter(runs))}: {told}")
+            first = next(iter(runs))
+            # Other seeds of the same two methods would differ by more than other images do.
+            print(f"mean error of {name} minus that of {first}, of these two trained networks: {told}")
 
 
 def _draw(runs: Mapping[str, Mapping[str, Any]], path: Path) -> None:

@@ -168,13 +168,23 @@ def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
 
 
 def _names(request: Request) -> tuple[str, ...]:
-    """The corruptions to measure: of a published set without extra ones that are not there."""
+    """The corruptions to measure: of a published set without extra ones that are not there.
+
+    Raises:
+      ValueError: if none is left.
+    """
     if request.suite == GENERATED:
         return request.names
     root = Path(request.images).expanduser()
-    return tuple(
+    names = tuple(
         name for name in request.names if name in corruptions.COMMON or published.present(request.suite, root, name)
     )
+    if not names:
+        raise ValueError(
+            f"expected corruptions to measure, found none: {root} has none of {', '.join(request.names)}, and "
+            "--leave_out names the rest"
+        )
+    return names
 
 
 def _suite(request: Request, names: tuple[str, ...], experiment: Experiment) -> tuple[Suite, str]:

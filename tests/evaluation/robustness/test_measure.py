@@ -10,7 +10,7 @@ from PIL import Image
 from bnn_jax.config import DataConfig, component
 from bnn_jax.data import image_folder, normalize
 from bnn_jax.evaluation import corruptions
-from bnn_jax.evaluation.robustness import compare, generated, measure, outcomes, report
+from bnn_jax.evaluation.robustness import generated, measure, outcomes, report
 from bnn_jax.evaluation.robustness.measure import Request
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, UNKNOWN, Cell
 from bnn_jax.training import workdir
@@ -134,23 +134,6 @@ def test_an_interrupted_measurement_is_continued(folder, monkeypatch):
     assert not seen
 
 
-def test_runs_are_compared_image_by_image(folder, tmp_path, capsys):
-    other = run(tmp_path / "two", seed=1)
-    result = compare.compare([folder, other], REQUEST)["runs"]
-    assert list(result) == ["one", "two"]
-    assert (tmp_path / "compare_corruptions.png").exists()
-    assert json.loads((tmp_path / "compare_corruptions.json").read_text())["runs"] == result
-    means = [result[name]["mean_error"]["error"] for name in result]
-    told = result["two"]["difference"]
-    np.testing.assert_allclose(told["error"], means[1] - means[0])
-    assert told["interval"][0] <= told["error"] <= told["interval"][1]
-    assert result["one"]["difference"] is None
-    shown = capsys.readouterr().out
-    assert "mean error of two minus that of one" in shown
-    with pytest.raises(ValueError, match="at least two different runs"):
-        compare.compare([folder], REQUEST)
-
-
 def test_a_checkpoint_further_on_is_measured_anew(folder):
     first = measure.measure(folder, REQUEST)[1].values
     checkpoints = Checkpoints(folder)
@@ -240,6 +223,8 @@ def test_extra_corruptions_that_are_not_published_are_not_asked_for(tmp_path):
     (tmp_path / "saturate.npy").touch()
     names = measure._names(Request("cifar10_c", str(tmp_path)))
     assert names == (*corruptions.COMMON, "saturate")
+    with pytest.raises(ValueError, match=r"found none: .* has none of speckle_noise"):
+        measure._names(Request("cifar10_c", str(tmp_path), (*corruptions.COMMON, "saturate")))
 
 
 def test_a_published_set_of_other_images_is_refused(folder):
