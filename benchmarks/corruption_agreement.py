@@ -5,9 +5,11 @@
 
 For each of the 19 corruptions and each severity: the mean absolute difference in steps of 1/255, and the PSNR in dB
 over all images, cut to squares and resized to --side pixels. Both get the same draws, so that what is left is
-arithmetic. Where the package departs from the programs that made ImageNet-C, ours follow those: it has an elastic
-transform of its own, enlarges frost textures by a tenth (ours get its constants for these two), and cuts snow off at
-one end where those cut both (the same for sides like 72 and 224, where no more than a pixel is cut).
+arithmetic. Where the package departs from the programs that made ImageNet-C, ours follow those. What it does otherwise
+is done to ours too before they are compared: its own elastic transform, frost textures enlarged by a tenth, motion blur
+cut to whole numbers where ImageMagick rounds, flakes of snow not cut to 8 bits before they are blurred. It also cuts
+snow off at one end where those programs cut both (the same for sides like 72 and 224, where no more than a pixel is
+cut), and drops a streak's rest where it would have left an image that begins with it (longer than 40 pixels: none).
 
 What is left are whole numbers: both cut to whole steps, and what should be whole may fall below in the package's
 float64 (OpenCV's float32), where ours adds 2^-12 of a step. Values that should be whole are common in means over few
@@ -70,6 +72,18 @@ def constants_of(name: str, shape: tuple[int, int, int], frost: Path):
     return corruptions.ALL[name].prepare(rows, shape)
 
 
+def apply_of(name: str):
+    """`apply` of our function, without what the released programs do and the package does not."""
+    from bnn_jax.evaluation import corruptions
+    from bnn_jax.evaluation.corruptions import motion, snow
+
+    departures = {
+        "motion_blur": motion.blur,
+        "snow": lambda x, draws, constants: snow.fall(x, snow.flakes_of(draws[0], constants), draws[1], constants),
+    }
+    return departures.get(name, corruptions.ALL[name].apply)
+
+
 def agreement(name: str, images, key, frost: Path) -> Iterator[Agreement]:
     """Compares the two on uint8 images (side, side, 3), severity by severity."""
     import jax
@@ -81,11 +95,11 @@ def agreement(name: str, images, key, frost: Path) -> Iterator[Agreement]:
 
     module, corruption = imagecorruptions.load(), corruptions.ALL[name]
     shape, rows = images[0].shape, corruptions.VARIANTS["imagenet_c"][name]
-    constants = constants_of(name, shape, frost)
+    constants, apply = constants_of(name, shape, frost), apply_of(name)
 
     @jax.jit
     def ours(image, draws, constants):
-        return record.to_bytes(jnp.clip(corruption.apply(image / 255.0, draws, constants), 0, 1))
+        return record.to_bytes(jnp.clip(apply(image / 255.0, draws, constants), 0, 1))
 
     for severity in corruptions.SEVERITIES:
         differences = []

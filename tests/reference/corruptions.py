@@ -71,8 +71,6 @@ def _streaked(x, angle, radius, sigma):
     for i, weight in enumerate(weights):
         down = math.ceil(i * math.sin(math.radians(angle)) - 0.5)
         right = math.ceil(i * math.cos(math.radians(angle)) - 0.5)
-        if abs(down) >= height or abs(right) >= width:
-            break
         for row in range(height):
             for column in range(width):
                 there = min(max(row + down, 0), height - 1), min(max(column + right, 0), width - 1)
@@ -81,7 +79,7 @@ def _streaked(x, angle, radius, sigma):
 
 
 def motion_blur(x, angle, radius, sigma):
-    return _streaked(x, float(angle), radius, sigma)
+    return np.floor(_streaked(x, float(angle), radius, sigma) * 255 + 0.5) / 255
 
 
 def glass_blur(x, uniform, sigma, reach, passes):
@@ -124,7 +122,8 @@ def snow(x, draws, mean, spread, zoom, threshold, radius, sigma, own):
     normal, angle = draws
     layer = _zoomed((mean + spread * normal)[..., None], zoom)
     layer = np.clip(np.where(layer < threshold, 0, layer), 0, 1)
-    layer = np.round(_streaked(layer, float(angle), radius, sigma) * 255) / 255
+    layer = np.floor(255 * layer) / 255
+    layer = np.floor(_streaked(layer, float(angle), radius, sigma) * 255 + 0.5) / 255
     gray = (x @ [0.299, 0.587, 0.114])[..., None]
     return own * x + (1 - own) * np.maximum(x, 1.5 * gray + 0.5) + layer + np.rot90(layer, 2)
 

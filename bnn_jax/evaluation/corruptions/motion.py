@@ -33,7 +33,7 @@ def streaks(rows: list[tuple[float, float]]) -> Streak:
 def blur(x: Array, angle: Array, streak: Streak) -> Array:
     """Mean over the points (ceil(i sin - 1/2), ceil(i cos - 1/2)), i = 0, 1, ..., down and to the right of each pixel.
 
-    Pixels outside are those at the border. A streak ends where it would have left an image that begins with it.
+    Pixels outside are those at the border: a streak longer than the image has all its weight.
 
     Args:
       x: (height, width, channels).
@@ -45,7 +45,6 @@ def blur(x: Array, angle: Array, streak: Streak) -> Array:
     along, radians = jnp.arange(len(weights)), jnp.deg2rad(angle)
     down = jnp.ceil(along * jnp.sin(radians) - 0.5).astype(jnp.int32)
     right = jnp.ceil(along * jnp.cos(radians) - 0.5).astype(jnp.int32)
-    weights = jnp.where((abs(down) < height) & (abs(right) < width), weights, 0.0)
 
     def add(i: Array, total: Array) -> Array:
         rows = jnp.clip(jnp.arange(height) + down[i], 0, height - 1)
@@ -53,6 +52,11 @@ def blur(x: Array, angle: Array, streak: Streak) -> Array:
         return total + weights[i] * x[rows][:, columns]
 
     return lax.fori_loop(0, streak.points, add, jnp.zeros_like(x))
+
+
+def _apply(x: Array, angle: Array, streak: Streak) -> Array:
+    # The released programs blur 8-bit files, with ImageMagick, which rounds to the nearest.
+    return jnp.floor(255.0 * blur(x, angle, streak) + 0.5) / 255.0
 
 
 def _draw(key: Array, shape: Shape) -> Array:
@@ -66,4 +70,4 @@ def _prepare(rows: Rows, shape: Shape) -> Streak:
 
 
 # Radius and standard deviation of the streak, in pixels.
-motion_blur = Corruption("motion_blur", _draw, blur, _prepare)
+motion_blur = Corruption("motion_blur", _draw, _apply, _prepare)

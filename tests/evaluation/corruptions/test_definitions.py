@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.corruptions import record
@@ -13,7 +15,7 @@ SHAPE = (28, 24, 3)
 # What float32 may add up to, in steps of 1 / 255. Where a threshold decides (a drop or none, the next whole number) a
 # value may fall on its other side, and is then smoothed over those around it: the share of them.
 TOLERANCE, FEW = 0.02, 0.02
-STEPS = {"snow", "spatter", "glass_blur", "shot_noise", "pixelate"}
+STEPS = {"snow", "spatter", "glass_blur", "shot_noise", "pixelate", "motion_blur"}
 COMPARED = [name for name in corruptions.ALL if name != "frost"]
 
 
@@ -54,6 +56,20 @@ def test_one_program_serves_all_severities(image):
         constants = record.tables(corruptions.ALL[name], "imagenet_c", SHAPE)
         shapes = [jax.tree.map(np.shape, record.at(constants, severity)) for severity in corruptions.SEVERITIES]
         assert all(shape == shapes[0] for shape in shapes)
+
+
+@given(
+    height=st.sampled_from([1, 2, 8, 16, 33]),
+    width=st.sampled_from([1, 5, 16, 40]),
+    severity=st.sampled_from(corruptions.SEVERITIES),
+    angle=st.floats(-180, 180, width=32),
+    level=st.integers(0, 255),
+)
+def test_motion_leaves_a_constant_image_of_any_size_as_it_is(height, width, severity, angle, level):
+    constants = record.at(record.tables(corruptions.motion_blur, "imagenet_c", (height, width, 1)), severity)
+    image = jnp.full((height, width, 1), level / 255, jnp.float32)
+    found = jax.jit(corruptions.motion_blur.apply)(image, jnp.float32(angle), constants)
+    np.testing.assert_allclose(255 * found, level, atol=1e-4)
 
 
 class TestPoisson:
