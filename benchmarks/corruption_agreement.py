@@ -75,11 +75,12 @@ def constants_of(name: str, shape: tuple[int, int, int], frost: Path):
 def apply_of(name: str):
     """`apply` of our function, without what the released programs do and the package does not."""
     from bnn_jax.evaluation import corruptions
-    from bnn_jax.evaluation.corruptions import motion, snow
+    from bnn_jax.evaluation.corruptions.motion import blur
+    from bnn_jax.evaluation.corruptions.snow import fall, flakes_of
 
     departures = {
-        "motion_blur": motion.blur,
-        "snow": lambda x, draws, constants: snow.fall(x, snow.flakes_of(draws[0], constants), draws[1], constants),
+        "motion_blur": blur,
+        "snow": lambda x, draws, constants: fall(x, flakes_of(draws[0], constants), draws[1], constants),
     }
     return departures.get(name, corruptions.ALL[name].apply)
 

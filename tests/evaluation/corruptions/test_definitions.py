@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.corruptions import record
 from tests.reference import corruptions as reference
+from tests.reference.severities import TABLES
 
 SHAPE = (28, 24, 3)
 # What float32 may add up to, in steps of 1 / 255. Where a threshold decides (a drop or none, the next whole number) a
@@ -34,7 +35,7 @@ def image():
 @pytest.mark.parametrize("variant", sorted(corruptions.VARIANTS))
 @pytest.mark.parametrize("name", COMPARED)
 def test_it_is_what_its_definition_says(name, variant, image):
-    corruption, rows = corruptions.ALL[name], corruptions.VARIANTS[variant][name]
+    corruption, rows = corruptions.ALL[name], TABLES[variant][name]
     draws = corruption.draw(jax.random.key(3), SHAPE)
     constants = record.tables(corruption, variant, SHAPE)
     apply = jax.jit(corruption.apply)
@@ -42,13 +43,22 @@ def test_it_is_what_its_definition_says(name, variant, image):
     changed = []
     for severity in (1, 3, 5):
         found = np.clip(apply(jnp.asarray(image, jnp.float32), draws, record.at(constants, severity)), 0, 1)
-        row = [int(number) if float(number).is_integer() else number for number in rows[severity - 1]]
+        row = np.atleast_1d(rows[severity - 1]).tolist()
+        row = [int(number) if float(number).is_integer() else number for number in row]
         expected = np.clip(getattr(reference, name)(image, plain, *row), 0, 1)
         difference = 255 * abs(found - expected)
         assert np.mean(difference > TOLERANCE) <= (FEW if name in STEPS else 0), (severity, difference.max())
         changed.append(abs(expected - image).mean())
     assert max(changed) > 0.005
     assert len(set(np.round(changed, 6))) == 3
+
+
+@pytest.mark.parametrize("variant", sorted(corruptions.VARIANTS))
+def test_its_severities_are_the_published_ones(variant):
+    found, expected = corruptions.VARIANTS[variant], TABLES[variant]
+    assert set(found) == set(expected) == set(corruptions.ALL)
+    for name, rows in expected.items():
+        np.testing.assert_allclose(found[name], np.reshape(rows, (5, -1)), rtol=1e-12, err_msg=name)
 
 
 def test_one_program_serves_all_severities(image):
