@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from bnn_jax.evaluation.corruptions.severities import IMAGENET_C, SEVERITIES, Rows, rows_of
@@ -19,6 +20,8 @@ Shape = tuple[int, int, int]
 
 # Far above float32's rounding of pixels in [0, 1], far below a step of 1 / 255.
 _SLACK = 2.0**-12
+# Images whose constants are in memory together, if each has a severity of its own.
+_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ class Corruption:
           key: A typed key, `jax.random.key(seed)`, or (n,) of them.
           images: uint8 or floating in [0, 1], (height, width, channels) or (n, height, width, channels), of any size,
             with 1 or 3 channels.
-          severity: 1 to 5; may be traced, and then also be (n,), one for each image.
+          severity: 1 to 5, or (n,) of them, one for each image; then only a few images' constants are in memory at a
+            time (maps and textures of large images are large). May be traced: what is then out of range is taken for
+            the nearest of 1 and 5.
           variant: Whose severities: "imagenet_c" (made for 224 x 224 pixels) or "cifar10_c" (for 32 x 32).
 
         Returns:
@@ -66,9 +71,14 @@ class Corruption:
         images = jnp.asarray(images)
         _check(images)
         batch = images if images.ndim == 4 else images[None]
-        constants, per_image = _constants(self, severity, variant, batch)
         keys = key[None] if images.ndim == 3 and key.ndim == 0 else image_keys(key, len(batch))
-        result = _run(self, per_image, keys, batch, constants)
+        height, width, channels = batch.shape[1:]
+        all_five = tables(self, variant, (height, width, channels))
+        chosen = _chosen(severity, batch)
+        if isinstance(chosen, int):
+            result = _run(self, keys, batch, at(all_five, chosen))
+        else:
+            result = (_run_each if chosen.ndim else _run_one)(self, keys, batch, all_five, chosen)
         return result if images.ndim == 4 else result[0]
 
 
@@ -109,38 +119,62 @@ def to_bytes(x: Array) -> Array:
     return jnp.clip(jnp.floor(255.0 * x + _SLACK), 0.0, 255.0)
 
 
-def corrupt_batch(corruption: Corruption, keys: Array, images: Array, constants: Any, per_image: bool = False) -> Array:
+def corrupt_batch(corruption: Corruption, keys: Array, images: Array, constants: Any) -> Array:
     """What calling a corruption runs: images (n, height, width, channels) with a key each and prepared constants."""
-
-    def one(key: Array, image: Array, constants: Any) -> Array:
-        x = image.astype(jnp.float32)
-        x = x / 255.0 if image.dtype == jnp.uint8 else x
-        height, width, channels = image.shape
-        draws = corruption.draw(key, (height, width, channels))
-        y = jnp.clip(corruption.apply(x, draws, constants), 0.0, 1.0)
-        return to_bytes(y).astype(jnp.uint8) if image.dtype == jnp.uint8 else y.astype(image.dtype)
-
-    return jax.vmap(one, (0, 0, 0 if per_image else None))(keys, images, constants)
+    return jax.vmap(partial(_corrupt, corruption), (0, 0, None))(keys, images, constants)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _run(corruption: Corruption, per_image: bool, keys: Array, images: Array, constants: Any) -> Array:
-    return corrupt_batch(corruption, keys, images, constants, per_image)
+def _corrupt(corruption: Corruption, key: Array, image: Array, constants: Any) -> Array:
+    x = image.astype(jnp.float32)
+    x = x / 255.0 if image.dtype == jnp.uint8 else x
+    height, width, channels = image.shape
+    draws = corruption.draw(key, (height, width, channels))
+    y = jnp.clip(corruption.apply(x, draws, constants), 0.0, 1.0)
+    return to_bytes(y).astype(jnp.uint8) if image.dtype == jnp.uint8 else y.astype(image.dtype)
 
 
-def _constants(corruption: Corruption, severity: ArrayLike, variant: str, batch: Array) -> tuple[Any, bool]:
-    """Constants of a severity, and whether there is one for each image."""
-    height, width, channels = batch.shape[1:]
-    all_five = tables(corruption, variant, (height, width, channels))
+_run = jax.jit(corrupt_batch, static_argnums=0)
+
+
+def _traced(all_five: Any, severity: Array) -> Any:
+    """Constants of a severity that is an array."""
+    return jax.tree.map(lambda table: jnp.asarray(table)[severity - 1], all_five)
+
+
+@partial(jax.jit, static_argnums=0)
+def _run_one(corruption: Corruption, keys: Array, images: Array, all_five: Any, severity: Array) -> Array:
+    return corrupt_batch(corruption, keys, images, _traced(all_five, severity))
+
+
+@partial(jax.jit, static_argnums=0)
+def _run_each(corruption: Corruption, keys: Array, images: Array, all_five: Any, severities: Array) -> Array:
+    def one(given: tuple[Array, Array, Array]) -> Array:
+        key, image, severity = given
+        return _corrupt(corruption, key, image, _traced(all_five, severity))
+
+    # Constants of all images at once would be a gigabyte, for zoom blur of 128 photographs.
+    return lax.map(one, (keys, images, severities), batch_size=min(_AT_ONCE, len(images)))
+
+
+def _chosen(severity: ArrayLike, batch: Array) -> int | Array:
+    """The severity, or int32 arrays () or (n,) of them, in their range.
+
+    Raises:
+      ValueError: If it is of another form, or known to be out of range.
+    """
     if isinstance(severity, int | np.integer):
-        return at(all_five, int(severity)), False
+        return int(severity)
     chosen = jnp.asarray(severity)
     if not jnp.issubdtype(chosen.dtype, jnp.integer) or chosen.shape not in ((), batch.shape[:1]):
         raise ValueError(
             f"expected a severity, an integer of 1 to 5, or {len(batch)}: one for each image, found {chosen.dtype} of "
             f"shape {chosen.shape}"
         )
-    return jax.tree.map(lambda table: jnp.asarray(table)[chosen - 1], all_five), chosen.ndim == 1
+    if not isinstance(chosen, Tracer):
+        outside = np.setdiff1d(np.asarray(chosen), SEVERITIES)
+        if outside.size:
+            raise ValueError(f"expected severities of 1 to {len(SEVERITIES)}, found {', '.join(map(str, outside))}")
+    return jnp.clip(chosen, SEVERITIES[0], SEVERITIES[-1])
 
 
 def _check(images: Array) -> None:

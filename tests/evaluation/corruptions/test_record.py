@@ -62,6 +62,31 @@ class TestSeverity:
         np.testing.assert_array_equal(both[1], corruptions.spatter(KEY, x, 5, "cifar10_c")[1])
         np.testing.assert_array_equal(both[2], corruptions.spatter(KEY, x, 3, "cifar10_c")[2])
 
+    def test_batches_of_any_length_have_one_for_each_image(self):
+        x, severities = images(19), np.arange(19) % 5 + 1
+        found = corruptions.gaussian_noise(KEY, x, severities)
+        alone = [corruptions.gaussian_noise(KEY, x, int(s))[i] for i, s in enumerate(severities)]
+        np.testing.assert_array_equal(found, alone)
+
+    def test_constants_of_few_images_are_in_memory_together(self):
+        shape = (64, 64, 3)
+        constants = record.tables(corruptions.zoom_blur, "imagenet_c", shape)
+        each = sum(table.nbytes for table in jax.tree.leaves(record.at(constants, 1)))
+        x, severities = jnp.zeros((64, *shape), jnp.uint8), jnp.ones(64, jnp.int32)
+        keys = jax.random.split(KEY, 64)
+        program = record._run_each.lower(corruptions.zoom_blur, keys, x, constants, severities).compile()
+        assert program.memory_analysis().temp_size_in_bytes < 32 * each
+
+    @pytest.mark.parametrize("severities", [[1, 0, 2], [1, 6, -1], 6])
+    def test_those_out_of_range_are_refused_where_they_are_known(self, severities):
+        with pytest.raises(ValueError, match=r"expected severities of 1 to 5, found (0|-1, 6|6)$"):
+            corruptions.contrast(KEY, images(), jnp.array(severities))
+
+    def test_traced_ones_out_of_range_are_the_nearest(self):
+        x = images()
+        found = jax.jit(lambda severity: corruptions.contrast(KEY, x, severity))(np.array([-3, 9, 2]))
+        np.testing.assert_array_equal(found, corruptions.contrast(KEY, x, np.array([1, 5, 2])))
+
     def test_the_two_sets_of_numbers_differ(self):
         gentle, strong = (corruptions.contrast(KEY, images(), 3, variant) for variant in ("cifar10_c", "imagenet_c"))
         assert np.std(np.asarray(gentle, float)) > 1.5 * np.std(np.asarray(strong, float))
