@@ -1,10 +1,13 @@
-"""Evaluates the best and the last checkpoint of a run on its test set.
+"""Evaluates the best and the last checkpoint of a run on its test set, or finds out something else about it.
 
     python eval.py --workdir runs/digits
     python eval.py --workdir runs/lcr20 --report lipschitz
     python eval.py --workdir runs/rebnn20 --report oscillation --against runs/reactnet20
+    python eval.py --workdir runs/lcr20 --suite corruptions
+    python eval.py --workdir runs/lcr20 --suite cifar10_c --data ~/data/CIFAR-10-C
+    python eval.py --compare runs/irnet20 runs/lcr20 --suite corruptions
 
-Prints a table and writes eval.json into the workdir; a report writes its own JSON file, and a picture.
+Prints a table and writes eval.json into the workdir; a report or a suite writes its own JSON file, and a picture.
 """
 
 import sys
@@ -13,6 +16,9 @@ from pathlib import Path
 from absl import app, flags, logging
 
 from bnn_jax.evaluation import oscillation, report, spectral, weights
+from bnn_jax.evaluation.robustness.compare import compare
+from bnn_jax.evaluation.robustness.measure import SUITES, Request
+from bnn_jax.evaluation.robustness.report import robustness
 from bnn_jax.training import parallel
 
 REPORTS = {
@@ -23,28 +29,80 @@ REPORTS = {
 }
 COMPARING = ("oscillation",)
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run made by train.py.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run made by train.py.")
 _REPORT = flags.DEFINE_enum("report", "accuracy", list(REPORTS), "What to find out about it.")
 _AGAINST = flags.DEFINE_string("against", "", f"Folder of another run to compare with ({', '.join(COMPARING)}).")
-_DATA = flags.DEFINE_string("data_directory", "", "Where the data lies now, if it was moved since training.")
+_SUITE = flags.DEFINE_enum("suite", None, list(SUITES), "Corrupted images to measure it on, instead of a report.")
+_IMAGES = flags.DEFINE_string("data", "", "Folder of the suite's images, for cifar10_c and imagenet_c.")
+_LEAVE_OUT = flags.DEFINE_list("leave_out", [], "Corruptions of the suite not to measure.")
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which to measure with a suite.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of what chance decides in a suite's generated images.")
+_STORED = flags.DEFINE_enum(
+    "stored", "memory", ["memory", "jpeg85"], "How generated photographs are stored before use."
+)
+_COMPARE = flags.DEFINE_bool("compare", False, "Compare the runs whose folders follow, with a suite.")
+_OUT = flags.DEFINE_string("out", "", "Folder for a comparison, if not the one that the first run lies in.")
+_DATA = flags.DEFINE_string("data_directory", "", "Where the run's data lies now, if it was moved since training.")
 _COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of process 0, for several processes.")
 _PROCESSES = flags.DEFINE_integer("processes", 0, "Number of processes (TPU pods and clusters are detected).")
 _PROCESS = flags.DEFINE_integer("process", -1, "Index of this process.")
 
 
+def _evaluate(folders: list[str]) -> None:
+    if not _SUITE.value:
+        options = {"against": Path(_AGAINST.value)} if _AGAINST.value else {}
+        REPORTS[_REPORT.value](Path(_WORKDIR.value), _DATA.value, **options)
+        return
+    request = Request(
+        suite=_SUITE.value,
+        images=_IMAGES.value,
+        leave_out=tuple(_LEAVE_OUT.value),
+        checkpoint=_CHECKPOINT.value,
+        data=_DATA.value,
+        seed=_SEED.value,
+        stored=_STORED.value,
+    )
+    if _COMPARE.value:
+        compare([Path(folder) for folder in folders], request, _OUT.value)
+    else:
+        robustness(Path(_WORKDIR.value), request)
+
+
+def _check_flags() -> None:
+    """Refuses flags that would change nothing.
+
+    Raises:
+      app.UsageError: if there is one; says which flag it belongs to.
+    """
+    of_suites = ("data", "leave_out", "checkpoint", "seed", "stored")
+    for names, belongs, there in (
+        (of_suites, "--suite (the run's own data is --data_directory)", bool(_SUITE.value)),
+        (("out",), "--compare", _COMPARE.value),
+        (("report", "against"), "--workdir without --suite: a run has a report or a suite", not _SUITE.value),
+    ):
+        unused = [f"--{name}" for name in names if flags.FLAGS[name].present]
+        if unused and not there:
+            raise app.UsageError(f"{', '.join(unused)} belongs to {belongs}")
+
+
 def main(argv: list[str]) -> None:
     """Evaluates the run the flags name."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    if _COMPARE.value and (_WORKDIR.value or not _SUITE.value):
+        raise app.UsageError("--compare takes folders of runs and a --suite, and no --workdir")
+    if not _COMPARE.value and (len(argv) > 1 or not _WORKDIR.value):
+        raise app.UsageError(f"unexpected arguments: {argv[1:]}" if len(argv) > 1 else "flag --workdir must be given")
     if _AGAINST.value and _REPORT.value not in COMPARING:
         raise app.UsageError(f"--against is for --report {' or '.join(COMPARING)}, found {_REPORT.value!r}")
+    _check_flags()
     logging.set_verbosity(logging.ERROR)
     parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-    options = {"against": Path(_AGAINST.value)} if _AGAINST.value else {}
     try:
-        REPORTS[_REPORT.value](Path(_WORKDIR.value), _DATA.value, **options)
-    except (ValueError, FileNotFoundError) as error:
+        _evaluate(argv[1:])
+    except (ValueError, FileNotFoundError, PermissionError) as error:
         sys.exit(f"eval.py: {error}")
+    except KeyboardInterrupt:
+        print("eval.py: stopped. The same command continues a suite.", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

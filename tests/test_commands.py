@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from bnn_jax.config import to_dict
 from bnn_jax.config.file import load
+from bnn_jax.evaluation import corruptions
 from bnn_jax.training import workdir
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
 from bnn_jax.training.experiment import assemble
@@ -227,6 +229,21 @@ class TestEval:
         assert "Traceback" not in errors
         assert not (tmp_path / "nowhere").exists()
 
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("--data", "there"), "--data belongs to --suite (the run's own data is --data_directory)"),
+            (("--leave_out", "fog", "--checkpoint", "last"), "--leave_out, --checkpoint belongs to --suite"),
+            (("--suite", "corruptions", "--report", "weights"), "--report belongs to --workdir without --suite"),
+            (("--suite", "corruptions", "--out", "there"), "--out belongs to --compare"),
+        ],
+    )
+    def test_flags_without_effect_are_refused(self, tmp_path, arguments, message):
+        status, output, errors = command("eval.py", "--workdir", tmp_path, *arguments)
+        assert status == 1
+        assert message in output + errors
+        assert "Traceback" not in output + errors
+
     def test_a_run_without_a_checkpoint_is_refused_in_one_line(self, tmp_path):
         workdir.claim(tmp_path, toy.config())
         status, _, errors = command("eval.py", "--workdir", tmp_path)
@@ -250,3 +267,35 @@ def test_two_devices_evaluate_a_checkpoint_to_the_counts_of_one(tmp_path, config
     one, two = results
     assert two.pop("loss") == pytest.approx(one.pop("loss"), rel=1e-6)
     assert one == two
+
+
+class TestSuite:
+    LEFT_OUT = "--leave_out=" + ",".join(name for name in corruptions.ALL if name not in ("contrast", "gaussian_noise"))
+
+    def test_a_suite_measures_shows_and_compares(self, whole, tmp_path):
+        first, second = (tmp_path / name for name in ("first", "second"))
+        for folder in (first, second):
+            shutil.copytree(whole[0], folder)
+        arguments = ["--suite", "corruptions", self.LEFT_OUT]
+        status, output, errors = command("eval.py", "--workdir", first, *arguments)
+        assert status == 0, errors
+        assert "mean error over 2 corruptions, WITHOUT" in output
+        assert json.loads((first / "corruptions.json").read_text())["complete"]
+        status, output, errors = command("eval.py", "--compare", first, second, *arguments)
+        assert status == 0, errors
+        assert "mean error of second minus that of first, of these two trained networks: +0.00 points" in output
+        assert (tmp_path / "compare_corruptions_first_second.png").is_file()
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--compare", "a", "b"], "--compare takes folders of runs and a --suite"),
+            (["--suite", "corruptions"], "flag --workdir must be given"),
+            (["--workdir", "a", "--suite", "cifar10_c"], "eval.py: --suite cifar10_c needs the folder of its images"),
+        ],
+    )
+    def test_what_cannot_be_done_is_said(self, arguments, message):
+        status, output, errors = command("eval.py", *arguments)
+        assert status == 1
+        assert message in output + errors
+        assert "Traceback" not in errors

@@ -12,14 +12,16 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from bnn_jax.training.step import AXIS
 
 
-def parallelize(step: Callable[..., Any], *, donate: bool = False) -> Callable[..., Any]:
+def parallelize(step: Callable[..., Any], *, donate: bool = False, stay: bool = False) -> Callable[..., Any]:
     """Maps `step(state, batch)` over the devices: state replicated, batch split, results replicated.
 
     Args:
       step: A function written for the axis "batch".
       donate: Whether the state's buffers may be reused for the result.
+      stay: Whether results stay split as the batch is: what another such step takes as its batch.
     """
-    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=(0,) if donate else ())
+    out_axes = 0 if stay else None
+    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=out_axes, donate_argnums=(0,) if donate else ())
 
 
 def replicate(tree: Any) -> Any:

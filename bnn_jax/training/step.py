@@ -193,6 +193,16 @@ class Counts(NamedTuple):
     examples: Array
 
 
+def label_ranks(logits: Array, labels: Array) -> Array:
+    """How many classes come before the right one: (n, classes) and (n,) to (n,); more than there are if one is NaN."""
+    own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
+    # Ties by order, as argmax has it: a network whose logits are all the same must not find every label.
+    earlier = jnp.arange(logits.shape[-1])[None] < labels[:, None]
+    rank = jnp.sum((logits > own) | ((logits == own) & earlier), axis=-1)
+    # At least five: also among few classes NaN is never right.
+    return jnp.where(jnp.any(jnp.isnan(logits), axis=-1), max(logits.shape[-1], 5), rank)
+
+
 def make_eval_step(model: nn.Module, normalize: Callable[[Array], Array]) -> Callable[[dict[str, Any], Batch], Counts]:
     """The evaluation step.
 
@@ -209,15 +219,11 @@ def make_eval_step(model: nn.Module, normalize: Callable[[Array], Array]) -> Cal
         logits, _ = model.apply(variables, normalize(batch["image"]), train=False, progress=1.0)
         logits = logits.astype(jnp.float32)
         mask, labels = batch["mask"].astype(bool), batch["label"]
-        own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
-        # Ties by order, as argmax has it: a network whose logits are all the same must not find every label.
-        earlier = jnp.arange(logits.shape[-1])[None] < labels[:, None]
-        rank = jnp.sum((logits > own) | ((logits == own) & earlier), axis=-1)
-        valid = mask & ~jnp.any(jnp.isnan(logits), axis=-1)
+        rank = label_ranks(logits, labels)
         cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         counts = Counts(
-            correct=jnp.sum(valid & (rank < 1)),
-            correct_top5=jnp.sum(valid & (rank < 5)),
+            correct=jnp.sum(mask & (rank < 1)),
+            correct_top5=jnp.sum(mask & (rank < 5)),
             loss=jnp.sum(jnp.where(mask, cross_entropy, 0.0)),
             examples=jnp.sum(mask),
         )

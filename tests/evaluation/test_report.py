@@ -114,7 +114,7 @@ def test_a_checkpoint_of_another_network_is_refused(folder):
 
 def test_data_that_was_moved_is_found_where_it_is_said_to_be(folder, monkeypatch):
     seen = []
-    monkeypatch.setattr(runs, "assemble", lambda config: seen.append(config.data.source.directory) or made)
+    monkeypatch.setattr(runs, "assemble", lambda config, find: seen.append(config.data.source.directory) or made)
     made = assemble(toy.config())
     report.classification(folder, "/elsewhere")
     report.classification(folder)

@@ -1,0 +1,1 @@
+"""How a network bears corrupted images: measured, summed up, shown, compared."""

@@ -1,0 +1,147 @@
+"""Several runs under the same corruptions: one table, one picture."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from bnn_jax.evaluation.robustness import mce
+from bnn_jax.evaluation.robustness.measure import Request, measure
+from bnn_jax.evaluation.robustness.outcomes import Outcomes
+from bnn_jax.evaluation.robustness.picture import bars
+from bnn_jax.evaluation.robustness.summary import common, errors_of
+from bnn_jax.training.console import table
+from bnn_jax.training.workdir import write_json
+
+_SAME = ("suite", "dataset", "severities_of", "examples", "seed", "names", "stored", "frost", "pixels", "labels")
+_LONGEST = 120
+
+
+def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[str, Any]:
+    """Measures runs, where that is not done yet, and compares them: the same images, the same draws.
+
+    Args:
+      workdirs: folders of the runs; the first is what the others are compared with.
+      request: what to measure.
+      out: folder for the result; if "", the one that the first run lies in.
+
+    Returns:
+      What was written to `compare_<stem>_<runs>.json` in that folder: "runs", for each what
+      `summary.summarize` says, and "difference", its mean error minus the first run's, with the 95 % interval of a
+      paired bootstrap over images; negative is better.
+
+    Raises:
+      FileNotFoundError: as `measure.measure`.
+      PermissionError: if nothing can be written to `out`; before anything is measured.
+      ValueError: as `measure.measure`, and if there are fewer than two runs or they are of different data.
+    """
+    resolved = [workdir.resolve() for workdir in workdirs]
+    if len(workdirs) < 2 or len(set(resolved)) < len(resolved):
+        raise ValueError(f"expected at least two different runs to compare, found {[str(w) for w in workdirs]}")
+    names = _short(resolved)
+    folder = _writable(Path(out).expanduser() if out else resolved[0].parent)
+    summaries, outcomes = {}, {}
+    for name, workdir in zip(names, workdirs, strict=True):
+        if jax.process_index() == 0:
+            print(f"{workdir}:")
+        summaries[name], outcomes[name] = measure(workdir, request)
+    first = names[0]
+    for name in names[1:]:
+        differs = [key for key in _SAME if summaries[name][key] != summaries[first][key]]
+        if differs:
+            told = ", ".join(f"{key} {summaries[first][key]} and {summaries[name][key]}" for key in differs)
+            raise ValueError(f"{first} and {name} cannot be compared, they differ in {told}")
+    compared = [name for name in names[1:] if summaries[name]["mean_over"]]
+    differences = {name: difference(outcomes[first], outcomes[name]) for name in compared}
+    runs = {name: {**summaries[name], "difference": differences.get(name)} for name in names}
+    if jax.process_index() == 0:
+        path = folder / f"compare_{request.stem}_{_together(names)}.json"
+        write_json(path, {"runs": runs})
+        _show(runs)
+        _draw(runs, path.with_suffix(".png"))
+        print(f"Picture and numbers: {path.with_suffix('.png')}, {path}")
+    return {"runs": runs}
+
+
+def difference(one: Outcomes, other: Outcomes) -> dict[str, Any]:
+    """Mean error of the other minus that of the one, over the common corruptions, image by image."""
+    means = [mce.mean_error(common(errors_of(outcomes))) for outcomes in (one, other)]
+    per_image = means[1] - means[0]
+    [interval] = mce.intervals([per_image])
+    return {"error": float(per_image.mean()), "interval": list(interval)}
+
+
+def _short(workdirs: Sequence[Path]) -> list[str]:
+    """Names of folders without what is common to all."""
+    shared = Path(os.path.commonpath(workdirs))
+    return [str(workdir.relative_to(shared)) if workdir != shared else workdir.name for workdir in workdirs]
+
+
+def _together(names: Sequence[str]) -> str:
+    """Names of runs as a part of a file's name; what would be too long is cut, and a checksum added."""
+    joined = "_".join(re.sub(r"[^\w.=-]", "-", name) for name in names)
+    if len(joined) <= _LONGEST:
+        return joined
+    return f"{joined[:_LONGEST]}_{zlib.crc32(joined.encode()):08x}"
+
+
+def _writable(folder: Path) -> Path:
+    """The folder, made if it is not there.
+
+    Raises:
+      PermissionError: if it cannot be made or written to. Measuring takes hours: it is to be known before.
+    """
+    try:
+        if jax.process_index() == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+    except OSError as error:
+        raise PermissionError(
+            f"{folder}: expected a folder to write the comparison to, found {error}. Name another one with --out DIR"
+        ) from error
+    return folder
+
+
+def _lines(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[float]]:
+    """For each quantity that all runs have, its value in every run."""
+    summaries = list(runs.values())
+    lines = (
+        {"clean": [summary["clean"]["error"] for summary in summaries]} if all(s["clean"] for s in summaries) else {}
+    )
+    for name in summaries[0]["corruptions"]:
+        lines[name] = [summary["corruptions"][name]["error"] for summary in summaries]
+    over = len(summaries[0]["mean_over"])
+    for key, name in (("mean_error", f"mean of {over}"), ("mce", "mCE"), ("relative_mce", "relative mCE")):
+        if all(key in summary for summary in summaries):
+            lines[name] = [summary[key]["error"] for summary in summaries]
+    return lines
+
+
+def _show(runs: Mapping[str, Mapping[str, Any]]) -> None:
+    summary = next(iter(runs.values()))
+    rows = [(name, *(f"{100 * value:.2f}" for value in values)) for name, values in _lines(runs).items()]
+    title = f"Error, %, of {summary['examples']:,} images of {summary['dataset']}, {summary['suite']}"
+    table(f"{title}; mean over severities 1 to 5, {summary['checkpoint']} checkpoints", ("corruption", *runs), rows)
+    for name, run in runs.items():
+        if run["difference"]:
+            low, high = (100 * end for end in run["difference"]["interval"])
+            told = f"{100 * run['difference']['error']:+.2f} points ({low:+.2f} to {high:+.2f})"
+            first = next(iter(runs))
+            # Other seeds of the same two methods would differ by more than other images do.
+            print(f"mean error of {name} minus that of {first}, of these two trained networks: {told}")
+
+
+def _draw(runs: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    lines = _lines(runs)
+    shown = {name: values for name, values in lines.items() if "mCE" not in name}
+    summary = next(iter(runs.values()))
+    columns = dict(zip(runs, zip(*shown.values(), strict=True), strict=True))
+    bars(list(shown), columns, f"{summary['dataset']}, {summary['suite']}: mean over severities 1 to 5", path)

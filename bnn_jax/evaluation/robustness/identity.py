@@ -1,0 +1,46 @@
+"""What makes a measurement what it is: the network's weights, the images, and what their errors may be set beside."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from bnn_jax.data import ArraySource, DatasetInfo, Source
+from bnn_jax.data.image_folder import FolderRecords
+from bnn_jax.data.images import ImageSource
+from bnn_jax.evaluation.corruptions import IMAGENET_C
+
+# Of generated images: to be raised when a corruption makes other pixels of the same draws, or draws otherwise.
+PIXELS = 1
+_CLASSES = 1000
+
+
+def checksum(tree: Any) -> int:
+    """CRC-32 over the bytes of all arrays of a pytree, in its order."""
+    found = 0
+    for leaf in jax.tree.leaves(tree):
+        found = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), found)
+    return found
+
+
+def beside_alexnet(info: DatasetInfo, variant: str) -> bool:
+    """Whether errors may be divided by AlexNet's on ImageNet-C: ImageNet's 1,000 classes at ImageNet-C's severities.
+
+    Classes are known by their WordNet ids (n01440764), or only by their numbers.
+    """
+    numbers = tuple(map(str, range(_CLASSES)))
+    ids = all(re.fullmatch(r"n\d{8}", name) for name in info.class_names)
+    return variant == IMAGENET_C and info.num_classes == _CLASSES and (ids or tuple(info.class_names) == numbers)
+
+
+def labels_of(source: Source) -> np.ndarray | None:
+    """Labels (n,) of a source in its order, None if they are known only by reading every image."""
+    if isinstance(source, ArraySource):
+        return np.asarray(source.labels, np.int64)
+    if isinstance(source, ImageSource) and isinstance(source.records, FolderRecords):
+        return np.array(source.records.labels, np.int64)
+    return None

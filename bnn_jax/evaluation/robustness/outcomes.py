@@ -1,0 +1,110 @@
+"""What became of every image under every corruption: kept while it is measured, so that nothing is measured twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bnn_jax.evaluation.corruptions import SEVERITIES
+
+# What an image came to: the right class was not among the first five, among them, the first.
+WRONG, AMONG_FIVE, RIGHT, UNKNOWN = 0, 1, 2, 255
+
+
+class Cell(NamedTuple):
+    """One corruption at one severity; the images themselves are `CLEAN`."""
+
+    corruption: str
+    severity: int
+
+
+CLEAN = Cell("clean", 0)
+
+
+def cells_of(names: Sequence[str]) -> tuple[Cell, ...]:
+    """The clean images, then each corruption at each severity."""
+    return (CLEAN, *(Cell(name, severity) for name in names for severity in SEVERITIES))
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """Outcomes so far.
+
+    Attributes:
+      settings: what they are outcomes of, as JSON has it; others are never mixed with them.
+      cells: the corruptions.
+      values: uint8 (cells, images), of the four above.
+      others: outcomes of corruptions that are not asked for now, (images,) each: the file keeps them.
+    """
+
+    settings: dict[str, Any]
+    cells: tuple[Cell, ...]
+    values: np.ndarray
+    others: Mapping[Cell, np.ndarray] = field(default_factory=dict)
+
+    def row(self, cell: Cell) -> np.ndarray:
+        """Outcomes of one corruption at one severity: (images,)."""
+        found: np.ndarray = self.values[self.cells.index(cell)]
+        return found
+
+    def known(self, cell: Cell, first: int = 0, count: int | None = None) -> bool:
+        """Whether all of `count` images from `first` on (those there are) are measured."""
+        row = self.row(cell)
+        return not np.any(row[first : None if count is None else first + count] == UNKNOWN)
+
+    def record(self, cell: Cell, first: int, values: np.ndarray) -> None:
+        """Notes the outcomes of consecutive images; those after the last image are padding."""
+        row = self.row(cell)
+        kept = values[: len(row) - first]
+        row[first : first + len(kept)] = kept
+
+    def save(self, path: Path) -> None:
+        """Writes a file whole or not at all."""
+        part = path.with_name(path.name + ".part")
+        cells = json.dumps([*self.cells, *self.others])
+        values = np.stack([*self.values, *self.others.values()])
+        with part.open("wb") as file:
+            np.savez_compressed(file, settings=json.dumps(self.settings), cells=cells, values=values)
+        os.replace(part, path)
+
+
+def blank(settings: dict[str, Any], names: Sequence[str], images: int) -> Outcomes:
+    """Nothing measured yet."""
+    cells = cells_of(names)
+    return Outcomes(settings, cells, np.full((len(cells), images), UNKNOWN, np.uint8))
+
+
+def resume(path: Path, settings: dict[str, Any], names: Sequence[str], images: int) -> Outcomes:
+    """What a file holds of these corruptions if its settings are the same, nothing otherwise.
+
+    Clean images may have been absent before, or may be now ("paired"): that makes no corrupted ones others.
+    """
+    fresh = blank(settings, names, images)
+    if not path.is_file():
+        return fresh
+    try:
+        # Opened here: NumPy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            before, cells, values = (
+                json.loads(str(stored["settings"])),
+                json.loads(str(stored["cells"])),
+                stored["values"],
+            )
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile):
+        return fresh
+    aside = {"names": None, "paired": None}
+    if {**before, **aside} != {**settings, **aside} or values.shape[1:] != (images,):
+        return fresh
+    old = {Cell(*cell): row for cell, row in zip(cells, values, strict=True)}
+    if settings.get("paired") not in (None, before.get("paired")):
+        old.pop(CLEAN, None)  # they were in another order
+    for cell in fresh.cells:
+        fresh.row(cell)[:] = old.pop(cell, UNKNOWN)
+    return replace(fresh, others=old)

@@ -1,0 +1,62 @@
+"""Pictures of robustness: a heat map of one run, bars of several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bnn_jax.evaluation.corruptions import SEVERITIES
+from bnn_jax.training.curves import FAINT, GROUPS, INK
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def heat_map(summary: Mapping[str, Any], path: Path) -> None:
+    """Draws the errors of every corruption at every severity, in %, beside the clean one."""
+    names = list(summary["corruptions"])
+    errors = 100 * np.array([summary["corruptions"][name]["errors"] for name in names])
+    figure = _figure(6.5, 0.32 * len(names) + 1.6)
+    axes = figure.subplots()
+    image = axes.imshow(errors, cmap="YlOrRd", vmin=0, vmax=100, aspect="auto")
+    axes.set_xticks(range(len(SEVERITIES)), [str(s) for s in SEVERITIES])
+    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axes.set_xlabel("severity", color=INK)
+    for (row, column), error in np.ndenumerate(errors):
+        axes.text(
+            column, row, f"{error:.1f}", ha="center", va="center", color="white" if error > 60 else INK, fontsize=8
+        )
+    clean = summary["clean"]
+    beside = f", clean {100 * clean['error']:.1f} %" if clean else ""
+    axes.set_title(f"Error, %: {summary['dataset']}, {summary['suite']}{beside}", color=INK, fontsize=10)
+    axes.tick_params(colors=INK, length=0)
+    figure.colorbar(image, ax=axes, shrink=0.8)
+    figure.savefig(path)
+
+
+def bars(names: Sequence[str], runs: Mapping[str, Sequence[float]], title: str, path: Path) -> None:
+    """Draws one group of bars for each name, one bar for each run: errors in [0, 1]."""
+    figure = _figure(max(8.0, 0.55 * len(names)), 4.5)
+    axes = figure.subplots()
+    width = 0.8 / len(runs)
+    for i, (run, errors) in enumerate(runs.items()):
+        places = np.arange(len(names)) + (i - (len(runs) - 1) / 2) * width
+        axes.bar(places, 100 * np.asarray(errors), 0.95 * width, color=GROUPS[i % len(GROUPS)], label=run)
+    axes.set_xticks(range(len(names)), [name.replace("_", " ") for name in names], rotation=40, ha="right")
+    axes.set_ylabel("error, %", color=INK)
+    axes.set_title(title, color=INK, fontsize=10, loc="left")
+    axes.grid(axis="y", color=FAINT)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK)
+    axes.margins(x=0.01)
+    figure.legend(frameon=False, loc="outside upper right", ncols=min(len(runs), 4))
+    figure.savefig(path)

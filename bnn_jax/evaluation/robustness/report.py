@@ -1,0 +1,90 @@
+"""A run under a suite of corruptions: a table on the screen, a picture, a JSON file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from bnn_jax.evaluation.corruptions import COMMON, SEVERITIES
+from bnn_jax.evaluation.robustness.measure import GENERATED, MEMORY, Request, measure
+from bnn_jax.evaluation.robustness.picture import heat_map
+from bnn_jax.training.console import table
+
+
+def robustness(workdir: Path, request: Request) -> dict[str, Any]:
+    """Measures a run (`measure.measure`), shows the result and draws it.
+
+    Args:
+      workdir: folder of the run.
+      request: what to measure.
+
+    Returns:
+      What was written to `workdir/<stem>.json`, see `summary.summarize`.
+
+    Raises:
+      FileNotFoundError: if `workdir` is not the folder of a run, or data or textures are not there.
+      ValueError: if there is no checkpoint, or the data does not fit the network.
+    """
+    summary, _ = measure(workdir, request)
+    if jax.process_index() == 0:
+        show(summary)
+        picture = workdir / f"{request.stem}.png"
+        heat_map(summary, picture)
+        print(f"Picture and numbers: {picture}, {picture.with_suffix('.json')}")
+    return summary
+
+
+def show(summary: Mapping[str, Any]) -> None:
+    """Prints errors in %: a row for each corruption, then the means."""
+    relative = any("ce" in entry for entry in summary["corruptions"].values())
+    columns = ("corruption", *map(str, SEVERITIES), "error %", "95 % interval", *(("CE %",) if relative else ()))
+    rows = []
+    for name, entry in summary["corruptions"].items():
+        errors = [f"{100 * error:.2f}" for error in entry["errors"]]
+        ce = [f"{100 * entry['ce']:.1f}" if "ce" in entry else "-"] if relative else []
+        shown = name if name in COMMON else f"{name} (extra)"
+        rows.append((shown, *errors, f"{100 * entry['error']:.2f}", _interval(entry), *ce))
+    source = "generated" if summary["suite"] == GENERATED else "published images"
+    table(
+        f"Error, %, of {summary['examples']:,} images of {summary['dataset']}, {summary['suite']} ({source}, "
+        f"severities of {summary['severities_of']}), {summary['checkpoint']} checkpoint, epoch {summary['epoch']:g}",
+        columns,
+        rows,
+    )
+    for line in conclusions(summary):
+        print(line)
+
+
+def conclusions(summary: Mapping[str, Any]) -> list[str]:
+    """Clean error, mean error, mCE and relative mCE, those there are, in words."""
+    over = summary["mean_over"]
+    absent = [name for name in COMMON if name not in over]
+    # A mean over fewer is another quantity.
+    which = f"the {len(COMMON)} corruptions" if not absent else f"{len(over)} corruptions, WITHOUT {', '.join(absent)}"
+    named = {
+        "clean": "clean error",
+        "mean_error": f"mean error over {which}",
+        "mce": f"mCE{_caveat(summary)}",
+        "relative_mce": f"relative mCE{_caveat(summary)}",
+    }
+    found = {key: summary[key] for key in named if summary.get(key)}
+    return [f"{named[key]}: {100 * value['error']:.2f} % ({_interval(value)})" for key, value in found.items()]
+
+
+def _caveat(summary: Mapping[str, Any]) -> str:
+    """What is to be known before a figure of generated images is set beside a paper's."""
+    if summary["suite"] != GENERATED:
+        return ""
+    if summary["stored"] == MEMORY:
+        return " (generated in memory; ImageNet-C is stored as JPEG 85: not comparable with published mCE)"
+    return " (generated and stored as JPEG 85: other draws than ImageNet-C's)"
+
+
+def _interval(entry: Mapping[str, Any]) -> str:
+    if entry["interval"] is None:
+        return "no interval: clean images are in an order of their own"
+    low, high = entry["interval"]
+    return f"{100 * low:.2f} to {100 * high:.2f}"

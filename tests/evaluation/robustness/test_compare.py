@@ -1,0 +1,58 @@
+"""Runs under the same corruptions, one beside the other."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bnn_jax.evaluation.robustness import compare
+from tests.evaluation.robustness.test_measure import REQUEST, run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return run(tmp_path / "one")
+
+
+def test_runs_are_compared_image_by_image(folder, tmp_path, capsys):
+    other = run(tmp_path / "two", seed=1)
+    result = compare.compare([folder, other], REQUEST)["runs"]
+    assert list(result) == ["one", "two"]
+    assert (tmp_path / "compare_corruptions_one_two.png").exists()
+    assert json.loads((tmp_path / "compare_corruptions_one_two.json").read_text())["runs"] == result
+    means = [result[name]["mean_error"]["error"] for name in result]
+    told = result["two"]["difference"]
+    np.testing.assert_allclose(told["error"], means[1] - means[0])
+    assert told["interval"][0] <= told["error"] <= told["interval"][1]
+    assert result["one"]["difference"] is None
+    shown = capsys.readouterr().out
+    assert "mean error of two minus that of one, of these two trained networks:" in shown
+    with pytest.raises(ValueError, match="at least two different runs"):
+        compare.compare([folder], REQUEST)
+    (tmp_path / "same").symlink_to(folder)
+    with pytest.raises(ValueError, match="at least two different runs"):
+        compare.compare([folder, tmp_path / "same"], REQUEST)
+    # What is measured already: other comparisons lie beside the first one, or where they are to.
+    compare.compare([other, folder], REQUEST)
+    compare.compare([folder, other], REQUEST, str(tmp_path / "new" / "place"))
+    assert (tmp_path / "compare_corruptions_two_one.json").exists()
+    assert (tmp_path / "new" / "place" / "compare_corruptions_one_two.png").exists()
+
+
+def test_where_nothing_can_be_written_nothing_is_measured(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+
+    def never(*_):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(compare, "measure", never)
+    with pytest.raises(PermissionError, match=r"expected a folder to write the comparison to.* --out DIR"):
+        compare.compare([tmp_path / "a", tmp_path / "b"], REQUEST, str(tmp_path / "file"))
+
+
+def test_names_of_many_runs_are_cut_and_stay_apart():
+    names = [[f"sweep/rate={i}" for i in (*range(20), last)] for last in (77, 78)]
+    found = [compare._together(run) for run in names]
+    assert len(set(found)) == 2
+    assert all(len(name) < 140 and "/" not in name for name in found)
+    assert compare._together(["a/b", "c d"]) == "a-b_c-d"

@@ -1,0 +1,232 @@
+"""A run under generated corruptions: the same whatever it is measured in, continued, compared."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from bnn_jax.config import DataConfig, component
+from bnn_jax.data import image_folder, normalize
+from bnn_jax.evaluation import corruptions
+from bnn_jax.evaluation.robustness import generated, measure, outcomes, report
+from bnn_jax.evaluation.robustness.measure import Request
+from bnn_jax.evaluation.robustness.outcomes import CLEAN, UNKNOWN, Cell
+from bnn_jax.training import workdir
+from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
+from bnn_jax.training.experiment import assemble
+from tests.evaluation.robustness.tiny_cifar import tiny_cifar
+from tests.training import toy
+
+NAMES = ("impulse_noise", "contrast", "jpeg_compression")
+REQUEST = Request(leave_out=tuple(name for name in corruptions.ALL if name not in NAMES))
+
+
+def logits_of(variables, images):
+    """Of the whole test set in one piece."""
+    experiment = assemble(toy.config())
+    info = experiment.splits.info
+    return jax.jit(experiment.model.apply)(variables, normalize(images, info.mean, info.std))[0]
+
+
+def undecided(seed):
+    """A network that was never trained; its bias is such that what it says depends on the image."""
+    experiment = assemble(toy.config(seed=seed))
+    state = experiment.init_state()
+    classifier = dict(state.params["classifier"])
+    classifier["bias"] -= logits_of(state.variables, experiment.splits.test.images).mean(0)
+    return state.replace(params={**state.params, "classifier": classifier})
+
+
+def run(folder, seed=0, step=10, **changes):
+    """Folder of a run that was never trained."""
+    folder.mkdir(exist_ok=True)
+    workdir.claim(folder, toy.config(**changes))
+    checkpoints = Checkpoints(folder)
+    state = assemble(toy.config(**changes)).init_state() if changes else undecided(seed)
+    checkpoints.save(state.replace(step=np.asarray(step, np.int32)), Bookkeeping(), 0.3)
+    checkpoints.close()
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return run(tmp_path / "one")
+
+
+def expected_outcomes(cell, seed=0):
+    """Of the whole test set in one piece."""
+    test = assemble(toy.config()).splits.test
+    images = test.images
+    if cell != CLEAN:
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(generated.cell_key(0, cell), np.arange(len(images)))
+        images = corruptions.ALL[cell.corruption](keys, images, cell.severity, "cifar10_c")
+    logits = np.asarray(logits_of(undecided(seed).variables, images))
+    rank = (logits > logits[np.arange(len(logits)), test.labels][:, None]).sum(-1)
+    return np.where(rank < 1, outcomes.RIGHT, np.where(rank < 5, outcomes.AMONG_FIVE, outcomes.WRONG))
+
+
+def test_every_image_is_measured_once_shown_and_written(folder, capsys):
+    summary = report.robustness(folder, REQUEST)
+    shown = capsys.readouterr().out
+    assert summary["complete"]
+    assert (summary["examples"], summary["severities_of"], summary["step"]) == (359, "cifar10_c", 10)
+    assert json.loads((folder / "corruptions.json").read_text()) == summary
+    assert (folder / "corruptions.png").read_bytes()[:4] == b"\x89PNG"
+    with np.load(folder / "corruptions.npz") as stored:
+        values = dict(zip(outcomes.cells_of(summary["names"]), stored["values"], strict=True))
+    for cell in (CLEAN, Cell("impulse_noise", 5), Cell("contrast", 2), Cell("jpeg_compression", 4)):
+        np.testing.assert_array_equal(values[cell], expected_outcomes(cell))
+    assert len(np.unique(values[CLEAN])) == 3
+    assert len({row.tobytes() for row in values.values()}) > 12
+    assert summary["clean"]["correct"] == (expected_outcomes(CLEAN) == outcomes.RIGHT).sum()
+    assert "WITHOUT gaussian_noise" in shown
+    [row] = [line.split() for line in shown.splitlines() if line.startswith("contrast")]
+    assert row[1:6] == [f"{100 * error:.2f}" for error in summary["corruptions"]["contrast"]["errors"]]
+
+
+def test_two_devices_measure_the_same(folder, run_python):
+    whole = measure.measure(folder, REQUEST)[1].values.copy()
+    (folder / "corruptions.npz").unlink()
+    run_python(
+        f"""
+        from pathlib import Path
+        import jax
+        from bnn_jax.evaluation.robustness import measure
+        assert jax.local_device_count() == 2
+        measure.measure(Path({str(folder)!r}), measure.Request(leave_out={REQUEST.leave_out!r}))
+        """,
+        devices=2,
+    )
+    with np.load(folder / "corruptions.npz") as stored:
+        np.testing.assert_array_equal(stored["values"], whole)
+
+
+def test_an_interrupted_measurement_is_continued(folder, monkeypatch):
+    whole = measure.measure(folder, REQUEST)[1].values.copy()
+    (folder / "corruptions.npz").unlink()
+    recorded = outcomes.Outcomes.record
+
+    def interrupted(self, cell, first, values):
+        recorded(self, cell, first, values)
+        if (cell, first) == (Cell("contrast", 2), 120):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(outcomes.Outcomes, "record", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        measure.measure(folder, REQUEST)
+    told = json.loads((folder / "corruptions.json").read_text())
+    assert not told["complete"]
+    seen = []
+
+    def watched(self, cell, first, values):
+        seen.append((cell, first))
+        recorded(self, cell, first, values)
+
+    monkeypatch.setattr(outcomes.Outcomes, "record", watched)
+    found = measure.measure(folder, REQUEST)[1].values
+    np.testing.assert_array_equal(found, whole)
+    assert (Cell("contrast", 3), 120) in seen
+    assert not any(first == 0 for _, first in seen)
+    seen.clear()
+    np.testing.assert_array_equal(measure.measure(folder, REQUEST)[1].values, whole)
+    assert not seen
+
+
+def test_a_checkpoint_further_on_is_measured_anew(folder):
+    first = measure.measure(folder, REQUEST)[1].values
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(undecided(1).replace(step=np.asarray(20, np.int32)), Bookkeeping(), 0.9)
+    checkpoints.close()
+    summary, found = measure.measure(folder, REQUEST)
+    assert summary["step"] == 20
+    assert not np.any(found.values == UNKNOWN)
+    assert np.any(found.values != first)
+
+
+def test_best_last_and_other_seeds_keep_what_was_measured_of_each(folder, monkeypatch):
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(undecided(1).replace(step=np.asarray(20, np.int32)), Bookkeeping(), 0.1)
+    checkpoints.close()
+    names = tuple(name for name in corruptions.ALL if name != "impulse_noise")
+    best, last, seed = (Request(leave_out=names, **k) for k in ({}, {"checkpoint": "last"}, {"seed": 3}))
+    first, second, third = (measure.measure(folder, request) for request in (best, last, seed))
+    assert [found[0]["step"] for found in (first, second, third)] == [10, 20, 10]
+    assert np.any(first[1].values[1:] != third[1].values[1:])
+    for name in ("corruptions", "corruptions_last", "corruptions_seed3"):
+        assert (folder / f"{name}.json").exists()
+
+    def never(*_):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(outcomes.Outcomes, "record", never)
+    for request, before in ((best, first), (last, second), (seed, third)):
+        summary, again = measure.measure(folder, request)
+        assert summary == before[0]
+        np.testing.assert_array_equal(again.values, before[1].values)
+
+
+def test_other_weights_of_the_same_step_are_measured_anew(folder, tmp_path):
+    summary, first = measure.measure(folder, REQUEST)
+    other = run(tmp_path / "other", seed=1)
+    (other / "corruptions.npz").write_bytes((folder / "corruptions.npz").read_bytes())
+    found, again = measure.measure(other, REQUEST)
+    assert {key for key in summary if isinstance(summary[key], int) and summary[key] != found[key]} == {"weights"}
+    assert np.any(again.values != first.values)
+
+
+def test_photographs_need_the_textures_of_frost_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.delenv("BNN_JAX_FROST", raising=False)
+    for place in ("train/a", "train/b", "val/a", "val/b"):
+        (tmp_path / "photos" / place).mkdir(parents=True)
+        Image.new("RGB", (80, 80), (90, 120, 30)).save(tmp_path / "photos" / place / "1.png")
+    source = component(image_folder, directory=str(tmp_path / "photos"), size=72, resize=72)
+    data = DataConfig(source=source, batch_size=2, eval_batch_size=2, crop_padding=0)
+    folder = run(tmp_path / "run", data=data)
+    with pytest.raises(FileNotFoundError, match=r"ImageNet-C's frost needs its textures .* --leave_out frost"):
+        measure.measure(folder, Request())
+    assert not (folder / "corruptions.npz").exists()
+    left_out = tuple(name for name in corruptions.ALL if name != "contrast")
+    summary, _ = measure.measure(folder, Request(leave_out=left_out))
+    assert (summary["severities_of"], summary["examples"]) == ("imagenet_c", 2)
+
+
+def test_published_images_are_measured_as_they_are(tmp_path):
+    names, rng = ("fog", "snow"), np.random.default_rng(1)
+    images = {name: rng.integers(0, 256, (40, 32, 32, 3), np.uint8) for name in names}
+    labels = np.tile(tiny_cifar().test.labels, 5)
+    for name, values in {**images, "labels": labels}.items():
+        np.save(tmp_path / f"{name}.npy", values)
+    data = DataConfig(source=component(tiny_cifar), batch_size=8, eval_batch_size=6, crop_padding=0)
+    folder = run(tmp_path / "run", data=data)
+    left_out = tuple(name for name in corruptions.ALL if name not in names)
+    summary, found = measure.measure(folder, Request("cifar10_c", str(tmp_path), left_out))
+    assert (summary["severities_of"], summary["examples"], summary["seed"]) == ("cifar10_c", 8, None)
+    experiment = assemble(toy.config(data=data))
+    info, variables = experiment.splits.info, experiment.init_state().variables
+    for name in names:
+        logits, _ = jax.jit(experiment.model.apply)(variables, normalize(images[name], info.mean, info.std))
+        rank = np.sum(logits > logits[np.arange(40), labels][:, None], -1)
+        expected = np.where(rank < 1, outcomes.RIGHT, np.where(rank < 5, outcomes.AMONG_FIVE, outcomes.WRONG))
+        got = np.concatenate([found.row(Cell(name, severity)) for severity in corruptions.SEVERITIES])
+        np.testing.assert_array_equal(got, expected)
+    assert len(np.unique(found.values)) > 1
+
+
+def test_small_images_were_never_stored_as_jpeg(folder):
+    with pytest.raises(ValueError, match="never stored as JPEG"):
+        measure.measure(folder, Request(stored="jpeg85"))
+
+
+def test_extra_corruptions_that_are_not_published_are_not_asked_for(tmp_path):
+    (tmp_path / "saturate.npy").touch()
+    names = measure._names(Request("cifar10_c", str(tmp_path)))
+    assert names == (*corruptions.COMMON, "saturate")
+    with pytest.raises(ValueError, match=r"found none: .* has none of speckle_noise"):
+        measure._names(Request("cifar10_c", str(tmp_path), (*corruptions.COMMON, "saturate")))
+
+
+def test_a_published_set_of_other_images_is_refused(folder):
+    with pytest.raises(ValueError, match=r"CIFAR-10-C is for networks of CIFAR-10; this run's data is digits"):
+        measure.measure(folder, Request("cifar10_c", str(folder)))

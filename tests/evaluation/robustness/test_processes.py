@@ -1,0 +1,97 @@
+"""A suite measured by two processes of two devices each: stopped, continued, the outcomes of one process."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+
+from bnn_jax.evaluation import corruptions
+from bnn_jax.evaluation.robustness import measure, outcomes
+from bnn_jax.evaluation.robustness.measure import Request
+from tests.conftest import ROOT
+from tests.evaluation.robustness.test_measure import run
+from tests.training import toy
+from tests.training.test_parallel import free_port
+
+NAMES = ("impulse_noise", "jpeg_compression")
+LEFT_OUT = tuple(name for name in corruptions.ALL if name not in NAMES)
+
+MEASURE = f"""
+    import sys
+    from pathlib import Path
+
+    import jax
+    import numpy as np
+
+    from bnn_jax.evaluation import corruptions
+    from bnn_jax.evaluation.robustness import generated, measure, outcomes
+    from bnn_jax.evaluation.robustness.parts import Reading
+    from bnn_jax.training import parallel
+    from bnn_jax.training.experiment import assemble
+    from tests.training import toy
+
+    folder, port, process, stop = Path(sys.argv[1]), *sys.argv[2:5]
+    parallel.initialize(f"localhost:{{port}}", 2, int(process))
+    assert (jax.process_count(), jax.local_device_count()) == (2, 2)
+    recorded, seen = outcomes.Outcomes.record, []
+
+    def watched(self, cell, first, values):
+        recorded(self, cell, first, values)
+        seen.append((cell, first))
+        if stop and len(seen) == int(stop):
+            raise KeyboardInterrupt
+
+    outcomes.Outcomes.record = watched
+    try:
+        measure.measure(folder, measure.Request(leave_out={LEFT_OUT!r}))
+    except KeyboardInterrupt:
+        assert stop
+        print("stopped", flush=True)
+    print("recorded", len(seen), flush=True)
+    if not stop:
+        # Each process stores its own share as JPEG.
+        splits = assemble(toy.config()).splits
+        chosen = {{"contrast": corruptions.contrast}}
+        suite = generated.Generated(splits.test, splits.info.image_shape, chosen, "cifar10_c", 0, True)
+        options = {{"process_index": int(process), "process_count": 2, "threads": 0}}
+        blank = outcomes.blank({{}}, ("contrast",), len(splits.test))
+        part = [part for part in suite.parts(blank, Reading(120, options)) if part.first == 0][3]
+        mine = slice(60 * int(process), 60 * int(process) + 60)
+        images = corruptions.contrast(jax.random.key(0), splits.test.images[mine], part.cell.severity, "cifar10_c")
+        expected = generated.jpeg_files(np.asarray(images), np.array(85))
+        np.testing.assert_array_equal(np.asarray(part.batch["image"]).reshape(expected.shape), expected)
+"""
+
+
+def launch(folder, stop=""):
+    """Output of each of two processes, stopped after as many batches are recorded."""
+    port, running = str(free_port()), []
+    settings = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": toy.XLA_FLAGS.format(2), "PYTHONPATH": str(ROOT)}
+    for process in ("0", "1"):
+        command = [sys.executable, "-c", textwrap.dedent(MEASURE), str(folder), port, process, str(stop)]
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        running.append(subprocess.Popen(command, env={**os.environ, **settings}, cwd=ROOT, text=True, **streams))
+    outputs = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], outputs
+    return outputs
+
+
+def test_two_processes_stop_continue_and_find_what_one_finds(tmp_path):
+    folder, alone = run(tmp_path / "two"), run(tmp_path / "one")
+    # 359 images in batches of 120: the last one is padded. 11 cells of 3 batches.
+    first = launch(folder, stop=14)
+    assert all("stopped" in output for output in first)
+    with np.load(folder / "corruptions.npz") as stored:
+        before = stored["values"]
+    known = int(np.sum(before != outcomes.UNKNOWN))
+    assert 0 < known < before.size
+    second = launch(folder)
+    assert all(f"recorded {33 - 14}" in output for output in second)
+    summary, whole = measure.measure(alone, Request(leave_out=LEFT_OUT))
+    with np.load(folder / "corruptions.npz") as stored:
+        np.testing.assert_array_equal(stored["values"], whole.values)
+        assert len(np.unique(stored["values"])) > 1
+    again, _ = measure.measure(folder, Request(leave_out=LEFT_OUT))
+    assert again == summary

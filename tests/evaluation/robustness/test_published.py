@@ -1,0 +1,141 @@
+"""CIFAR-10-C's arrays and ImageNet-C's folders."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bnn_jax.data import Absent, DatasetInfo, array_source
+from bnn_jax.data.image_folder import folder_records
+from bnn_jax.data.images import ImageSource, View
+from bnn_jax.evaluation.robustness import outcomes, published
+from bnn_jax.evaluation.robustness.outcomes import CLEAN, Cell
+from bnn_jax.evaluation.robustness.parts import Reading
+
+NAMES = ("fog", "snow")
+CIFAR = DatasetInfo("cifar10", 10, (32, 32, 3), (0.5,) * 3, (0.2,) * 3, tuple("abcdefghij"))
+PHOTOS = DatasetInfo("imagenet", 2, (16, 16, 3), (0.5,) * 3, (0.2,) * 3, ("n01", "n02"))
+COUNT = 7
+
+
+@pytest.fixture
+def arrays(tmp_path):
+    """Images that say which they are: of corruption c and severity s, image i is 100 c + 10 s + i everywhere."""
+    for c, name in enumerate(NAMES):
+        values = np.array([100 * c + 10 * s + i for s in range(5) for i in range(COUNT)], np.uint8)
+        np.save(tmp_path / f"{name}.npy", np.broadcast_to(values[:, None, None, None], (5 * COUNT, 32, 32, 3)))
+    np.save(tmp_path / "labels.npy", np.tile(np.arange(COUNT), 5).astype(np.uint8))
+    return tmp_path
+
+
+def clean():
+    return array_source(np.full((COUNT, 32, 32, 3), 255, np.uint8), np.arange(COUNT), 10)
+
+
+def read(suite, found, batch_size=4):
+    reading = Reading(batch_size, {"threads": 0})
+    return [(p.cell, p.first, {key: v.reshape(-1, *v.shape[2:]) for key, v in p.batch.items()})
+            for p in suite.parts(found, reading)]  # fmt: skip
+
+
+def test_every_image_of_every_severity_comes_once_in_order(arrays):
+    suite = published.cifar10_c(arrays, NAMES, CIFAR, clean())
+    assert len(suite) == COUNT
+    parts = read(suite, outcomes.blank({}, NAMES, COUNT))
+    assert len(parts) == 11 * 2
+    for cell, first, batch in parts:
+        assert first in (0, 4)
+        np.testing.assert_array_equal(batch["mask"], first + np.arange(4) < COUNT)
+        places = np.minimum(first + np.arange(4), COUNT - 1)
+        base = 100 * NAMES.index(cell.corruption) + 10 * (cell.severity - 1) if cell != CLEAN else 0
+        expected = np.full(4, 255) if cell == CLEAN else base + places
+        np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], expected)
+        np.testing.assert_array_equal(batch["label"], places)
+
+
+def test_test_images_in_another_order_are_refused(arrays):
+    suite = published.cifar10_c(arrays, NAMES, CIFAR, clean())
+    np.testing.assert_array_equal(suite.labels, np.arange(COUNT))
+    assert suite.paired
+    assert published.cifar10_c(arrays, NAMES, CIFAR, Absent(COUNT)).paired is None
+    images = np.zeros((COUNT, 32, 32, 3), np.uint8)
+    with pytest.raises(ValueError, match="own test set has 2 other labels"):
+        published.cifar10_c(arrays, NAMES, CIFAR, array_source(images, np.array([1, 0, 2, 3, 4, 5, 6]), 10))
+    with pytest.raises(ValueError, match="own test set has 6 images"):
+        published.cifar10_c(arrays, NAMES, CIFAR, array_source(images[1:], np.arange(6), 10))
+
+
+def test_what_is_known_is_not_read_again(arrays):
+    suite = published.cifar10_c(arrays, NAMES, CIFAR, Absent(COUNT))
+    found = outcomes.blank({}, NAMES, COUNT)
+    found.values[:] = 2
+    found.row(Cell("snow", 3))[5:] = outcomes.UNKNOWN
+    [(cell, first, batch)] = read(suite, found)
+    assert (cell, first) == (Cell("snow", 3), 4)
+    np.testing.assert_array_equal(batch["image"][:3, 0, 0, 0], [124, 125, 126])
+
+
+def test_missing_files_are_named(arrays):
+    (arrays / "snow.npy").unlink()
+    with pytest.raises(FileNotFoundError, match=r"found no snow\.npy"):
+        published.cifar10_c(arrays, NAMES, CIFAR, clean())
+    with pytest.raises(ValueError, match="CIFAR-10-C is for networks of CIFAR-10"):
+        published.cifar10_c(arrays, NAMES, PHOTOS, clean())
+
+
+def test_corruptions_of_another_length_are_refused(arrays):
+    np.save(arrays / "snow.npy", np.zeros((30, 32, 32, 3), np.uint8))
+    suite = published.cifar10_c(arrays, NAMES, CIFAR, Absent(COUNT))
+    with pytest.raises(ValueError, match="expected"):
+        read(suite, outcomes.blank({}, NAMES, COUNT))
+
+
+@pytest.fixture(params=["", "weather"])
+def folders(request, tmp_path):
+    for c, name in enumerate(NAMES):
+        for severity in range(1, 6):
+            for k, kind in enumerate(PHOTOS.class_names):
+                folder = tmp_path / request.param / name / str(severity) / kind
+                folder.mkdir(parents=True)
+                for i in range(2):
+                    shade = 100 * c + 10 * severity + 2 * k + i
+                    Image.new("RGB", (16, 16), (shade,) * 3).save(folder / f"{i}.png")
+    return tmp_path
+
+
+def test_folders_are_found_whether_or_not_they_lie_below_their_kind(folders):
+    suite = published.imagenet_c(folders, NAMES, PHOTOS, Absent(4))
+    assert len(suite) == 4
+    parts = read(suite, outcomes.blank({}, NAMES, 4))
+    assert [cell for cell, _, _ in parts] == [Cell(name, severity) for name in NAMES for severity in range(1, 6)]
+    for cell, _, batch in parts:
+        shades = 100 * NAMES.index(cell.corruption) + 10 * cell.severity + np.arange(4)
+        np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], shades)
+        np.testing.assert_array_equal(batch["label"], [0, 0, 1, 1])
+
+
+def test_photographs_are_paired_by_folders_and_names(folders, tmp_path):
+    def own(*names):
+        root = tmp_path / "-".join(names)
+        for kind in PHOTOS.class_names:
+            (root / kind).mkdir(parents=True)
+            for name in names:
+                (root / kind / f"{name}.jpeg").touch()
+        return ImageSource(folder_records(root), View(16, 16))
+
+    def suite(test):
+        return published.imagenet_c(folders, NAMES, PHOTOS, test)
+
+    np.testing.assert_array_equal(suite(Absent(4)).labels, [0, 0, 1, 1])
+    assert suite(Absent(4)).paired is None
+    assert suite(own("0", "1")).paired
+    assert suite(own("0", "2")).paired is False
+    # What is stored in shards has an order of its own.
+    assert suite(array_source(np.zeros((4, 16, 16, 3), np.uint8), np.array([0, 0, 1, 1]), 2)).paired is False
+
+
+def test_other_classes_are_refused(folders):
+    other = DatasetInfo("photos", 2, (16, 16, 3), (0.5,) * 3, (0.2,) * 3, ("cat", "dog"))
+    with pytest.raises(ValueError, match="differ from those the run was trained on"):
+        published.imagenet_c(folders, NAMES, other, Absent(4))
+    with pytest.raises(FileNotFoundError, match="found none of frost"):
+        published.imagenet_c(folders, ("fog", "frost"), PHOTOS, Absent(4))
