@@ -4,9 +4,7 @@ from copy import deepcopy
 
 from bnn_jax.config import Config, LossConfig, StageConfig, TeacherConfig, component
 from bnn_jax.regularizers import distillation_term
-
-# ReActNet's release decays kernels of convolutions and shifts; not norms, slopes and the classifier.
-NO_DECAY = r"norm\d?/|slope$|^classifier/"
+from configs._reactnet import NO_DECAY
 
 
 def two_steps(config: Config, teacher: Config) -> Config:

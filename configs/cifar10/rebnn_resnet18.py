@@ -4,22 +4,15 @@ python train.py --config configs/cifar10/rebnn_resnet18.py --workdir runs/rebnn_
 """
 
 from bnn_jax import models
-from bnn_jax.binarizers import rebnn, rsign
+from bnn_jax.binarizers import rebnn
 from bnn_jax.config import Config, component
+from configs._reactnet import react
 from configs.cifar10 import rebnn_resnet20
 
 
 def get_config() -> Config:
     """The experiment."""
-    network = component(
-        models.resnet18_cifar,
-        weights=component(rebnn),
-        activations=component(rsign),
-        activation="rprelu",
-        skip="double",
-        shortcut="pool_conv",
-        head_norm=False,
-    )
+    network = react(models.resnet18_cifar, component(rebnn), skip="double")
     teacher = component(
         models.resnet18_cifar,
         activation="relu",

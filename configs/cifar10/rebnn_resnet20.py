@@ -19,24 +19,17 @@ that of irnet_resnet20.py.
 from typing import Any
 
 from bnn_jax import models
-from bnn_jax.binarizers import rebnn, rsign
+from bnn_jax.binarizers import rebnn
 from bnn_jax.config import Config, OptimizerConfig, component
 from bnn_jax.training import optimizer, schedules
+from configs._reactnet import react
 from configs._two_steps import two_steps
 from configs.cifar10 import irnet_resnet20
 
 
 def get_config() -> Config:
     """The experiment."""
-    network = component(
-        models.resnet20,
-        weights=component(rebnn),
-        activations=component(rsign),
-        activation="rprelu",
-        shortcut="pool_conv",
-        stem_activation="none",
-        head_norm=False,
-    )
+    network = react(models.resnet20, component(rebnn))
     return recipe(network, component(models.resnet20, activation="relu", skip="single", head_norm=False))
 
 
