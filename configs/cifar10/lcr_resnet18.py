@@ -5,20 +5,12 @@
 See lcr_resnet20.py for how to give a teacher, and for the coefficient.
 """
 
-from bnn_jax import models
-from bnn_jax.config import Config, component
+from bnn_jax.config import Config
+from configs._full_precision import resnet18
 from configs._retention import retain
 from configs.cifar10 import irnet_resnet18
 
 
 def get_config() -> Config:
     """The experiment."""
-    teacher = component(
-        models.resnet18_cifar,
-        activation="relu",
-        stem_activation="relu",
-        shortcut="conv",
-        head_norm=False,
-        conv_init="he_normal",
-    )
-    return retain(irnet_resnet18.get_config(), teacher, ("stage1", "stage2", "stage3", "stage4"))
+    return retain(irnet_resnet18.get_config(), resnet18(), ("stage1", "stage2", "stage3", "stage4"))

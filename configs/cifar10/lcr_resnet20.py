@@ -9,13 +9,12 @@ The release covers ImageNet only; its coefficient is alpha / batch / 10,000 with
 changes it. With 0 the network learns as by irnet_resnet20.py, beside a teacher that is of no use to it.
 """
 
-from bnn_jax import models
-from bnn_jax.config import Config, component
+from bnn_jax.config import Config
+from configs._full_precision import resnet20
 from configs._retention import retain
 from configs.cifar10 import irnet_resnet20
 
 
 def get_config() -> Config:
     """The experiment."""
-    teacher = component(models.resnet20, activation="relu", skip="single", head_norm=False)
-    return retain(irnet_resnet20.get_config(), teacher, ("stage1", "stage2", "stage3"))
+    return retain(irnet_resnet20.get_config(), resnet20(), ("stage1", "stage2", "stage3"))

@@ -6,6 +6,7 @@ python train.py --config configs/cifar10/rebnn_resnet18.py --workdir runs/rebnn_
 from bnn_jax import models
 from bnn_jax.binarizers import rebnn
 from bnn_jax.config import Config, component
+from configs._full_precision import resnet18
 from configs._reactnet import react
 from configs.cifar10 import rebnn_resnet20
 
@@ -13,12 +14,4 @@ from configs.cifar10 import rebnn_resnet20
 def get_config() -> Config:
     """The experiment."""
     network = react(models.resnet18_cifar, component(rebnn), skip="double")
-    teacher = component(
-        models.resnet18_cifar,
-        activation="relu",
-        stem_activation="relu",
-        shortcut="conv",
-        head_norm=False,
-        conv_init="he_normal",
-    )
-    return rebnn_resnet20.recipe(network, teacher)
+    return rebnn_resnet20.recipe(network, resnet18())

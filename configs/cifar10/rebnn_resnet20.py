@@ -22,6 +22,7 @@ from bnn_jax import models
 from bnn_jax.binarizers import rebnn
 from bnn_jax.config import Config, OptimizerConfig, component
 from bnn_jax.training import optimizer, schedules
+from configs._full_precision import resnet20
 from configs._reactnet import react
 from configs._two_steps import two_steps
 from configs.cifar10 import irnet_resnet20
@@ -30,7 +31,7 @@ from configs.cifar10 import irnet_resnet20
 def get_config() -> Config:
     """The experiment."""
     network = react(models.resnet20, component(rebnn))
-    return recipe(network, component(models.resnet20, activation="relu", skip="single", head_norm=False))
+    return recipe(network, resnet20())
 
 
 def recipe(network: Any, teacher: Any) -> Config:
