@@ -14,18 +14,22 @@ def accuracy(workdir: Path) -> dict[str, float]:
     """Test accuracy in [0, 1] of the last checkpoint, which every run measures at its end.
 
     Raises:
-      ValueError: If the run's log holds no evaluation.
+      ValueError: If the run's log holds no evaluation of it.
     """
-    found = [record["accuracy"] for record in read_log(workdir) if record["kind"] == "eval"]
+    records = read_log(workdir)
+    step = records[-1]["step"] if records else 0
+    found = [record["accuracy"] for record in records if record["kind"] == "eval" and record["step"] == step]
     if not found:
-        raise ValueError(f"{workdir} holds no test accuracy: expected a finished run, which measures it at its end")
+        raise ValueError(
+            f"{workdir} holds no test accuracy of its last step, {step}: expected a finished run, which measures it"
+        )
     return {ACCURACY: found[-1]}
 
 
 def lipschitz_gaps(workdir: Path) -> dict[str, float]:
     """How far the last checkpoint's spectral norms are from its teacher's, by pair of stages.
 
-    Mean absolute differences of the exact norms over the first test images; where the loss learned scales of the
+    Mean absolute differences of the exact norms over a sample of test images; where the loss learned scales of the
     stages, also those it saw.
 
     Raises:

@@ -78,7 +78,7 @@ class Checkpoints:
         return step
 
     def save(self, state: TrainState, books: Bookkeeping, accuracy: float | None = None) -> None:
-        """Saves, unless this step is saved already.
+        """Saves, unless this step is saved already, and nothing was measured since.
 
         Args:
           state: Replicated or host-side state.
@@ -88,11 +88,12 @@ class Checkpoints:
         # Host-local pmap arrays cannot be serialized on several hosts.
         host = jax.device_get(state)
         step = int(host.step)
-        if step == self.latest_step:
+        again = step == self.latest_step
+        if again and accuracy is None:
             return
         metrics = None if accuracy is None else {"accuracy": accuracy, "step": step}
         content = {"state": jax.tree.map(np.asarray, host), "books": asdict(books)}
-        self._checkpointer.save_checkpointables(step, content, metrics=metrics)
+        self._checkpointer.save_checkpointables(step, content, overwrite=again, metrics=metrics)
 
     def restore(self, like: TrainState, step: int | None = None) -> tuple[TrainState, Bookkeeping]:
         """Loads a checkpoint to the host.

@@ -17,7 +17,7 @@ from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
 from bnn_jax.training.console import Console
 from bnn_jax.training.diagnosis import NonFiniteError, explain
 from bnn_jax.training.experiment import Experiment
-from bnn_jax.training.run_log import RunLog
+from bnn_jax.training.run_log import RunLog, has_evaluation
 from bnn_jax.training.signals import StopRequest
 from bnn_jax.training.state import TrainState
 from bnn_jax.training.step import StepMetrics
@@ -97,6 +97,8 @@ class Loop:
         )
         if self.books.iterator:
             self.batches.set_state(self.books.iterator)
+        # A run was stopped by a test image that could not be read: this is made up for before the next step.
+        self.owed = self._is_evaluated() and not has_evaluation(workdir, self.step)
         lead = jax.process_index() == 0
         self.log = (
             RunLog(workdir, self.step, tensorboard=None if self.config.run.tensorboard else False) if lead else None
@@ -119,6 +121,8 @@ class Loop:
         per_epoch = self.experiment.steps_per_epoch
         with StopRequest() if stop is None else nullcontext(stop) as stop:
             stopping = False
+            if self.owed:
+                self._finish_epoch()
             while self.step < self.experiment.total_steps and not stopping:
                 batch = self._read(pending)
                 self.state, metrics = self.experiment.train_step(self.state, parallel.split(batch))
@@ -136,7 +140,7 @@ class Loop:
                 if epoch_ends:
                     self._finish_epoch()
                 if stopping:
-                    self._save(None)
+                    self._save()
         self._close()
         return Outcome(
             self.step,
@@ -159,7 +163,7 @@ class Loop:
         # Several hosts save together, but the others read on.
         if jax.process_count() > 1:
             return DataError(f"{error}\nThe run goes on from its last checkpoint.")
-        self._save(None)
+        self._save()
         self._close()
         return DataError(f"{error}\nSaved after step {self.step}: the same command goes on from there.")
 
@@ -212,15 +216,20 @@ class Loop:
             }
             self._write("telemetry", self.step, {"layers": layers})
 
+    def _is_evaluated(self) -> bool:
+        """Whether the network is to be evaluated after this step."""
+        epoch, within = divmod(self.step, self.experiment.steps_per_epoch)
+        last = self.step == self.experiment.total_steps
+        return last or (epoch > 0 and not within and epoch % self.config.run.eval_every == 0)
+
     def _finish_epoch(self) -> None:
         epoch = self.step // self.experiment.steps_per_epoch
-        last = self.step == self.experiment.total_steps
         accuracy, started = None, time.perf_counter()
-        if last or epoch % self.config.run.eval_every == 0:
+        if self._is_evaluated():
             try:
                 result = measure(self.experiment, self.state.variables)
             except (ValueError, OSError) as error:
-                # It must not cost the epoch, which then stays unmeasured.
+                # It must not cost the epoch.
                 raise self._unreadable(error) from error
             accuracy = result.top1
             if accuracy > self.books.best_accuracy:
@@ -228,23 +237,23 @@ class Loop:
             values = {"accuracy": result.top1, "accuracy_top5": result.top5, "loss": result.loss}
             self._write("eval", self.step, {**values, "best_accuracy": self.books.best_accuracy})
             self.console.evaluated(self.step, epoch, result.top1, self.books.best_accuracy)
-        if last or accuracy is not None or epoch % self.config.run.checkpoint_every == 0:
+        if accuracy is not None or epoch % self.config.run.checkpoint_every == 0:
             self._save(accuracy)
         if self.clock is not None:  # this was no training time
             self.clock = (self.clock[0] + time.perf_counter() - started, self.clock[1])
 
-    def _save(self, accuracy: float | None) -> None:
+    def _save(self, accuracy: float | None = None, state: TrainState | None = None) -> None:
+        state = jax.device_get(self.state) if state is None else state
         self.books.examples = len(self.experiment.splits.train)
-        self.books.iterator = {"next_index": self.step}
+        self.books.iterator = {"next_index": int(state.step)}
         self.books.telemetry = self.telemetry.state()
-        self.checkpoints.save(self.state, self.books, accuracy)
+        self.checkpoints.save(state, self.books, accuracy)
 
     def _fail(self, pending: _Pending) -> None:
         """Saves the last good state and raises; later steps have left it as it was."""
         state = jax.device_get(self.state)
         good = int(state.step)
-        self.books.iterator = {"next_index": good}
-        self.checkpoints.save(state, self.books)
+        self._save(state=state)
         info = self.experiment.splits.info
         reason = explain(
             self.experiment.model,

@@ -109,6 +109,16 @@ def read_log(workdir: str | Path) -> list[dict[str, Any]]:
     return _read(path)
 
 
+def has_evaluation(workdir: str | Path, step: int) -> bool:
+    """Whether the log of a run holds an evaluation after `step`; not, where there is no log.
+
+    Raises as `read_log`.
+    """
+    if not (Path(workdir) / FILE).exists():
+        return False
+    return any(record["kind"] == "eval" and record["step"] == step for record in read_log(workdir))
+
+
 def _read(path: Path) -> list[dict[str, Any]]:
     # Bytes, for a kill may cut a line within a character.
     lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last line break was not written whole

@@ -18,6 +18,7 @@ from bnn_jax.training.curves import draw_curves
 from bnn_jax.training.examples import Opener, open_splits, opener
 from bnn_jax.training.experiment import assemble
 from bnn_jax.training.loop import Loop, Outcome
+from bnn_jax.training.run_log import has_evaluation
 from bnn_jax.training.signals import StopRequest
 from bnn_jax.training.sources import with_teacher_network
 from bnn_jax.training.stages import plan, references
@@ -77,8 +78,9 @@ class Session:
 
     @property
     def finished(self) -> bool:
-        """Whether the run was at its end when the session began."""
-        return self.start_step >= self.experiment.total_steps
+        """Whether the run was at its end, and measured there, when the session began."""
+        at_end = self.start_step >= self.experiment.total_steps
+        return at_end and self.workdir is not None and has_evaluation(self.workdir, self.start_step)
 
     def _plan(self) -> list[tuple[str, Any]]:
         experiment, data = self.experiment, self.config.data

@@ -62,7 +62,12 @@ def test_two_measures_with_a_number_of_one_name_are_refused(folder):
 
 def test_a_run_that_was_never_evaluated_and_a_damaged_file_are_refused(tmp_path):
     RunLog(tmp_path, tensorboard=False).close()
-    with pytest.raises(ValueError, match="holds no test accuracy: expected a finished run"):
+    with pytest.raises(ValueError, match="holds no test accuracy of its last step, 0: expected a finished run"):
+        measures.accuracy(tmp_path)
+    with RunLog(tmp_path, tensorboard=False) as log:
+        log.write("eval", 10, 1, accuracy=0.75)
+        log.write("train", 20, 2, accuracy=0.875)
+    with pytest.raises(ValueError, match="holds no test accuracy of its last step, 20"):
         measures.accuracy(tmp_path)
     (tmp_path / results.FILE).write_text("{")
     with pytest.raises(ValueError, match=r"measures\.json is damaged .*: remove it"):

@@ -10,6 +10,7 @@ from bnn_jax.config import DataConfig, component
 from bnn_jax.data import image_folder
 from bnn_jax.training import loop
 from bnn_jax.training.loop import DataError
+from bnn_jax.training.session import Session
 from bnn_jax.training.signals import StopRequest
 from tests.training import toy
 
@@ -76,15 +77,23 @@ def test_a_training_image_that_cannot_be_read_stops_the_run_which_goes_on_once_i
     toy.assert_same_run(tmp_path / "run", whole[0], config(root))
 
 
-def test_a_test_image_that_cannot_be_read_costs_no_epoch(copied, tmp_path):
+@pytest.mark.parametrize(("eval_every", "step"), [(1, 3), (3, 9)], ids=["first epoch", "last epoch"])
+def test_a_test_image_that_cannot_be_read_costs_no_epoch_and_no_evaluation(eval_every, step, copied, whole, tmp_path):
     root, mend = copied
+    made = config(root, eval_every=eval_every)
     (root / "val" / "cow" / "2.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"(?s)cow/2\.png.*Saved after step 3"):
-        toy.run(config(root), tmp_path / "run")
+    Session(made, tmp_path / "run").claim()
+    for _ in range(2):
+        with pytest.raises(DataError, match=rf"(?s)cow/2\.png.*Saved after step {step}"):
+            toy.run(made, tmp_path / "run")
+        assert not Session(made, tmp_path / "run").finished
     mend("val/cow/2.png")
-    outcome = toy.run(config(root), tmp_path / "run")
-    assert outcome.step == 9
-    assert [record["step"] for record in toy.records(tmp_path / "run", "eval")] == [6, 9]
+    outcome = toy.run(made, tmp_path / "run")
+    assert [record["step"] for record in toy.records(tmp_path / "run", "eval")] == list(range(step, 10, 3))
+    assert Session(made, tmp_path / "run").finished
+    if eval_every == 1:
+        assert outcome == whole[1]
+        toy.assert_same_run(tmp_path / "run", whole[0], made)
 
 
 def test_a_set_that_has_changed_is_refused(copied, tmp_path, monkeypatch):
