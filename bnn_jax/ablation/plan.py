@@ -62,28 +62,31 @@ def plan(ablation: Ablation, workdir: Path) -> Plan:
     for seed in ablation.seeds:
         for name, recipe in recipes.items():
             own = _seeded(recipe, seed, ablation.shared)
-            trials.append(Trial(name, seed, own, detached(own, folders), workdir / slug(name) / f"seed{seed}"))
+            folder = workdir / slug(name) / f"seed{seed}"
+            trials.append(Trial(name, seed, own, detached(own, folder, folders), folder))
     return Plan(_shared(recipes, folders), tuple(trials))
 
 
-def detached(config: Config, folders: Mapping[str, Path]) -> Config:
-    """A config that takes from folders what it took from the stages that lie there; those are its stages no more."""
+def detached(config: Config, workdir: Path, folders: Mapping[str, Path]) -> Config:
+    """A config, run in `workdir`, that takes from folders what it took from stages; those are its stages no more."""
     networks = {stage.name: stage.config.model for stage in config.stages}
     kept = [
-        replace(stage, config=_redirected(stage.config, folders, networks))
+        replace(stage, config=_redirected(stage.config, workdir / stage.name, folders, networks))
         for stage in config.stages
         if stage.name not in folders
     ]
-    return _redirected(replace(config, stages=kept), folders, networks)
+    return _redirected(replace(config, stages=kept), workdir, folders, networks)
 
 
-def _redirected(config: Config, folders: Mapping[str, Path], networks: Mapping[str, object]) -> Config:
+def _redirected(config: Config, workdir: Path, folders: Mapping[str, Path], networks: Mapping[str, object]) -> Config:
     teacher, start = config.teacher, config.init_from
     if teacher is not None and teacher.source in folders:
         # Which network it is must be known before there is a folder to read it from.
         model = networks[teacher.source] if teacher.model is None else teacher.model
-        teacher = replace(teacher, source=str(folders[teacher.source]), model=model)
-    return replace(config, teacher=teacher, init_from=str(folders[start]) if start in folders else start)
+        teacher = replace(teacher, source=stages.beside(folders[teacher.source], workdir), model=model)
+    if start in folders:
+        start = stages.beside(folders[start], workdir)
+    return replace(config, teacher=teacher, init_from=start)
 
 
 def _seeded(recipe: Config, seed: int, shared: tuple[str, ...]) -> Config:
@@ -110,5 +113,7 @@ def _shared(recipes: Mapping[str, Config], folders: Mapping[str, Path]) -> tuple
                     f"({'; '.join(changed)}): take it out of `shared`, or leave it as it is"
                 )
     return tuple(
-        Shared(name, detached(found[name][1], folders), folder) for name, folder in folders.items() if name in found
+        Shared(name, detached(found[name][1], folder, folders), folder)
+        for name, folder in folders.items()
+        if name in found
     )

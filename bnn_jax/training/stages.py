@@ -1,5 +1,6 @@
 """Recipes of several stages: which runs an experiment needs before its own, and where each one lies."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from bnn_jax.config import Config, StageConfig
 from bnn_jax.training.workdir import CONFIG
 
 RESERVED = ("checkpoints", "tensorboard")  # folders of a run
+HERE = "{workdir}"  # begins a path from the folder of the run
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,20 @@ def is_stage(source: str, config: Config) -> bool:
     return any(stage.name == source for stage in config.stages)
 
 
+def beside(folder: Path, workdir: Path) -> str:
+    """What a config that runs in `workdir` calls another folder so that both may be moved together."""
+    return f"{HERE}/{Path(os.path.relpath(folder, workdir)).as_posix()}"
+
+
 def locate(source: str, config: Config, workdir: Path) -> Path:
     """The folder or file which `source` stands for in a config that runs in `workdir`."""
+    if source.startswith(f"{HERE}/"):
+        return Path(os.path.normpath(workdir / source.removeprefix(f"{HERE}/")))
     if not is_stage(source, config):
         return Path(source)
     # A stage's own predecessors lie beside it.
-    inside, beside = workdir / source, workdir.parent / source
-    return beside if not inside.exists() and (beside / CONFIG).exists() else inside
+    inside, outside = workdir / source, workdir.parent / source
+    return outside if not inside.exists() and (outside / CONFIG).exists() else inside
 
 
 def _referred(stages: list[StageConfig], config: Config) -> list[StageConfig]:

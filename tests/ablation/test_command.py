@@ -1,6 +1,8 @@
 """`python -m bnn_jax.ablation` as a user runs it, on an ablation of seconds."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,6 +117,21 @@ def test_an_ablation_stopped_and_killed_and_continued_ends_as_one_never_stopped(
         toy.assert_same_run(mine.workdir, other.workdir, mine.config)
         assert (mine.workdir / "asked.txt").read_text() == "gain\n"
     assert (folder / "teacher" / "metrics.jsonl").read_text().count('"eval"') == 1
+
+
+def test_an_ablation_that_was_moved_and_is_called_otherwise_goes_on(whole, tmp_path, monkeypatch):
+    shutil.copytree(whole[0], tmp_path / "moved" / "ablation")
+    monkeypatch.chdir(tmp_path)
+    folder = Path("moved/ablation")
+    lost = plan(tiny.ablation(), folder).trials[1].workdir
+    shutil.rmtree(lost)
+    ablation = tiny.ablation()
+    planned = plan(ablation, folder)
+    runner.check(ablation, planned, folder)
+    assert runner.run(ablation, planned, folder) == 0
+    [teacher] = planned.shared
+    taught, _ = toy.stored(lost, planned.trials[1].config)
+    toy.assert_identical(taught.teacher, toy.stored(teacher.workdir, teacher.config)[0].variables)
 
 
 def test_a_dry_run_shows_the_overridden_plan_and_writes_nothing(config_file, tmp_path):

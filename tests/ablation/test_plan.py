@@ -8,6 +8,7 @@ import pytest
 from bnn_jax.ablation import runner
 from bnn_jax.ablation.plan import plan
 from bnn_jax.config import StageConfig, differences, to_dict
+from bnn_jax.training import stages
 from tests.ablation import tiny
 from tests.training import toy
 
@@ -30,7 +31,8 @@ class TestPlan:
         assert differences(ablation.base, trial.recipe) == ["losses[1].weight: 0.1 -> 0.5", "seed: 0 -> 1"]
         config = trial.config
         assert (config.seed, config.losses[1].weight, config.stages) == (1, 0.5, [])
-        assert config.teacher.source == "w/teacher"
+        assert config.teacher.source == "{workdir}/../../teacher"
+        assert stages.locate(config.teacher.source, config, trial.workdir) == Path("w/teacher")
         assert config.teacher.model == ablation.base.stages[0].config.model
         assert to_dict(ablation.base) == before
 
@@ -47,17 +49,20 @@ class TestPlan:
         planned = plan(ablation, Path("w"))
         assert [(run.name, run.config.init_from) for run in planned.shared] == [
             ("teacher", ""),
-            ("middle", "w/teacher"),
+            ("middle", "{workdir}/../teacher"),
         ]
         assert all(not run.config.stages for run in planned.shared)
-        assert {trial.config.init_from for trial in planned.trials} == {"w/middle"}
+        assert {trial.config.init_from for trial in planned.trials} == {"{workdir}/../../middle"}
 
     def test_a_stage_of_a_runs_own_may_build_on_a_shared_one(self):
         ablation = tiny.ablation()
         ablation.base.stages.append(StageConfig("middle", toy.config(init_from="teacher")))
         ablation.base.init_from = "middle"
-        [stage] = plan(ablation, Path("w")).trials[0].config.stages
-        assert (stage.name, stage.config.init_from) == ("middle", "w/teacher")
+        trial = plan(ablation, Path("w")).trials[0]
+        [stage] = trial.config.stages
+        assert (stage.name, stage.config.init_from) == ("middle", "{workdir}/../../../teacher")
+        [middle, _] = stages.plan(trial.config, trial.workdir)
+        assert stages.locate(stage.config.init_from, middle.config, middle.workdir) == Path("w/teacher")
 
     def test_a_shared_stage_that_no_variant_needs_is_no_run(self):
         alone = {"losses": toy.config().losses, "teacher": None}
