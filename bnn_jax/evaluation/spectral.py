@@ -25,7 +25,8 @@ IMAGES = 500
 def lipschitz(workdir: Path, data: str = "") -> dict[str, Any]:
     """Spectral norms of the retention matrices between a network's stages, approximated and exact.
 
-    Of the best checkpoint, over 500 test images, spread evenly over the set; beside them the teacher's, if the run has one.
+    Of the best checkpoint, over 500 test images, spread evenly over the set; beside them the teacher's, if the run
+    has one.
 
     Args:
       workdir: Folder of a run.

@@ -38,7 +38,7 @@ def evaluate(
     """Evaluates every example once; padded rows do not count.
 
     Args:
-      eval_step: `(variables, batch) -> Counts`, as of `bnn_jax.training.step.make_eval_step` over devices.
+      eval_step: `(variables, batch) -> Counts`, as of `bnn_jax.training.eval_step.make_eval_step` over devices.
       variables: Replicated variables of the network.
       batches: Host batches with "image", "label" and "mask".
       split: Lays a host batch out over the local devices.

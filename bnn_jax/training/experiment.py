@@ -19,12 +19,13 @@ from bnn_jax.data import DatasetInfo, Splits, augment, example_keys, normalize
 from bnn_jax.data import steps_per_epoch as count_steps
 from bnn_jax.inspect import LayerInfo, binary_layers, trace_layers
 from bnn_jax.training import latent, sources
+from bnn_jax.training.eval_step import make_eval_step
 from bnn_jax.training.examples import Opener, open_splits
 from bnn_jax.training.optimizer import build_optimizer, learning_rates
 from bnn_jax.training.parallel import check_batch_size, parallelize
 from bnn_jax.training.stages import is_stage
 from bnn_jax.training.state import LOSSES, TrainState, init_state, without_losses
-from bnn_jax.training.step import AXIS, make_eval_step, make_train_step, teach
+from bnn_jax.training.step import AXIS, PENALTIES, make_train_step, teach
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,10 @@ def _check(config: Config) -> None:
     names = [loss.name for loss in config.losses]
     if len(set(names)) < len(names):
         raise ValueError(f"losses must have different names, found {names}")
+    if PENALTIES in names:
+        raise ValueError(
+            f"a loss cannot be named {PENALTIES!r}: what binarizers add to the loss is reported under that"
+        )
     check_batch_size(config.data.batch_size, "data.batch_size")
     check_batch_size(config.data.eval_batch_size, "data.eval_batch_size")
 

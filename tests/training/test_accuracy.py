@@ -10,7 +10,7 @@ import pytest
 from bnn_jax.data import eval_batches, from_arrays
 from bnn_jax.training import parallel
 from bnn_jax.training.accuracy import evaluate
-from bnn_jax.training.step import make_eval_step
+from bnn_jax.training.eval_step import make_eval_step
 
 EXAMPLES, CLASSES = 23, 7
 

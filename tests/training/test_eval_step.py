@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bnn_jax.training.step import AXIS, make_eval_step
+from bnn_jax.training.eval_step import make_eval_step
+from bnn_jax.training.step import AXIS
 
 
 class Logits(nn.Module):

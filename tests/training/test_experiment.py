@@ -88,6 +88,10 @@ class TestRefusals:
         with pytest.raises(ValueError, match=re.escape(message)):
             assemble(config)
 
+    def test_a_loss_with_the_name_that_binarizers_report_under_is_refused(self):
+        with pytest.raises(ValueError, match="a loss cannot be named 'binarizers'"):
+            assemble(toy.config(losses=[LossConfig("binarizers", component(constant_term))]))
+
     def test_two_losses_of_one_name_are_refused(self):
         twice = [LossConfig("a", component(cross_entropy)), LossConfig("a", component(cross_entropy))]
         with pytest.raises(ValueError, match=r"different names, found \['a', 'a'\]"):

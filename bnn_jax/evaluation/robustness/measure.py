@@ -28,9 +28,10 @@ from bnn_jax.evaluation.robustness.progress import Steps
 from bnn_jax.evaluation.robustness.summary import summarize
 from bnn_jax.evaluation.runs import load
 from bnn_jax.training import parallel
+from bnn_jax.training.eval_step import label_ranks
 from bnn_jax.training.examples import open_splits
 from bnn_jax.training.experiment import Experiment
-from bnn_jax.training.step import AXIS, label_ranks
+from bnn_jax.training.step import AXIS
 from bnn_jax.training.workdir import write_json
 
 GENERATED, SUITES = "corruptions", ("corruptions", "cifar10_c", "imagenet_c")
