@@ -1,5 +1,7 @@
 """The ablations that this repository has, on one budget."""
 
+from pathlib import Path
+
 import pytest
 
 from bnn_jax.ablation import Ablation
@@ -10,7 +12,8 @@ from configs.ablations._budget import budget
 from configs.cifar10 import lcr_resnet20
 from tests.conftest import ROOT
 
-FILES = sorted(path for path in (ROOT / "configs" / "ablations").glob("*.py") if not path.name.startswith("_"))
+FOLDER = ROOT / "configs" / "ablations"
+FILES = sorted(path for path in FOLDER.glob("*.py") if not path.name.startswith("_"))
 
 
 def test_the_budget_holds_for_the_experiment_and_its_stages_and_changes_nothing_else():
@@ -41,9 +44,65 @@ class TestFiles:
 
 
 def test_alpha_is_the_released_coefficient():
-    ablation = load(ROOT / "configs" / "ablations" / "lcr_alpha.py")
+    ablation = load(FOLDER / "lcr_alpha.py")
     assert ablation.base.losses[1].name == "lipschitz"
     weights = {name: fields["losses[1].weight"] for name, fields in ablation.variants.items()}
     assert weights["alpha 8"] == lcr_resnet20.get_config().losses[1].weight
     expected = {"alpha 0": 0.0, "alpha 0.8": 0.1, "alpha 8": 1.0, "alpha 80": 10.0}
     assert {name: weight / weights["alpha 8"] for name, weight in weights.items()} == pytest.approx(expected)
+
+
+def built(name):
+    """The config of each variant of an ablation, as it is run."""
+    return {trial.variant: trial.config for trial in plan(load(FOLDER / name), Path("w")).trials}
+
+
+class TestTermsOfBimodalWeights:
+    @pytest.mark.parametrize(
+        ("variant", "target", "others", "starts"),
+        [
+            ("cross-entropy", None, set(), False),
+            ("kurtosis 1.2", 1.2, set(), False),
+            ("kurtosis 1.8", 1.8, set(), False),
+            ("kurtosis 3", 3.0, set(), False),
+            ("kurtosis 1.8, mimicking", 1.8, {"mimicking"}, False),
+            ("whole recipe", 1.8, {"mimicking", "distillation"}, True),
+        ],
+    )
+    def test_each_variant_has_the_terms_of_its_name(self, variant, target, others, starts):
+        made = built("bdbnn_terms.py")[variant]
+        terms = {loss.name: loss.term for loss in made.losses}
+        assert set(terms) == {"cross_entropy", *others, *(["kurtosis"] if target else [])}
+        if target:
+            assert terms["kurtosis"].target == target
+        assert (made.teacher is not None) == bool(others)
+        assert bool(made.init_from) == starts
+        assert made.model.weights.build().name == "irnet"
+
+    def test_the_network_that_is_mimicked_is_shaped_by_the_same_target(self):
+        [stage] = plan(load(FOLDER / "bdbnn_terms.py"), Path("w")).shared
+        assert stage.config.model.weights is None
+        assert {loss.name: loss for loss in stage.config.losses}["kurtosis"].term.target == 1.8
+
+    def test_no_other_variant_is_there(self):
+        assert len(built("bdbnn_terms.py")) == 6
+
+
+def test_gammas_differ_in_the_weight_binarizer_alone():
+    variants = built("rebnn_gamma.py")
+    assert {name: made.model.weights.build().name for name, made in variants.items()} == {
+        "mean scale": "reactnet",
+        "gamma 0": "rebnn, gamma 0",
+        "gamma 0.0002": "rebnn, gamma 0.0002",
+        "gamma 0.002": "rebnn, gamma 0.002",
+        "gamma 0.02": "rebnn, gamma 0.02",
+        "adaptive": "rebnn, adaptive gamma",
+        "released": "rebnn, released gamma",
+    }
+    shared = plan(load(FOLDER / "rebnn_gamma.py"), Path("w")).shared
+    assert [run.config.model.weights for run in shared] == [None, None]
+    first = flatten(to_dict(variants["mean scale"]))
+    for made in variants.values():
+        changed = {name for name, value in flatten(to_dict(made)).items() if first.get(name) != value}
+        assert all(name.startswith("model.weights") for name in changed)
+        assert (made.init_from, made.teacher.source) == ("{workdir}/../../real_weights", "{workdir}/../../teacher")
