@@ -46,11 +46,10 @@ def main(argv: list[str]) -> None:
     parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     try:
         sessions = prepare(_CONFIG.value, Path(_WORKDIR.value) if _WORKDIR.value else None, dry=_DRY_RUN.value)
+        for session in () if _DRY_RUN.value else reversed(sessions):
+            session.claim()
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"train.py: {error}")
-    if not _DRY_RUN.value:
-        for session in reversed(sessions):
-            session.claim()
     signal = 0
     for session in sessions:
         session.describe(show_config=_DRY_RUN.value)

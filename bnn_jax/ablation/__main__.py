@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
     except (ValueError, FileNotFoundError, NonFiniteError) as error:
         sys.exit(f"ablation: {error}")
     except KeyboardInterrupt:
-        # Between two runs: what is on disk is whole at any moment.
+        # Between two runs: what the next call goes on from is whole at any moment.
         sys.exit(130)
     if signal:
         print(f"Ablation stopped by signal {signal}; the same command continues.")

@@ -62,7 +62,10 @@ class RunConfig:
 
 @dataclass
 class Config:
-    """One experiment."""
+    """One experiment.
+
+    Where weights come from elsewhere, a path that begins with "{workdir}/" is taken from the run's own folder.
+    """
 
     model: Any  # component -> Flax module, given num_classes
     data: DataConfig

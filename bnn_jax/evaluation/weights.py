@@ -66,9 +66,8 @@ def describe(workdir: Path, checkpoint: str, data: str = "") -> dict[str, Any]:
     experiment, state = load(workdir, checkpoint, data)
     states, gone = {"after": state}, {}
     try:
-        # Random weights come from the seed, whatever became of a teacher's folder.
-        begin = experiment.start_state(workdir) if experiment.config.init_from else experiment.init_state()
-        states = {"before": begin, **states}
+        # Whatever became of a teacher's folder.
+        states = {"before": experiment.start_state(workdir, taught=False), **states}
     except FileNotFoundError as error:
         gone = {"without before": str(error)}
     targets = _targets(experiment.config, state)

@@ -77,11 +77,14 @@ class Experiment:
         )
         return jax.jit(init)(_key(self.config.seed, 0))
 
-    def start_state(self, workdir: Path, *, rehearsal: bool = False, find: Opener = open_splits) -> TrainState:
+    def start_state(
+        self, workdir: Path, *, taught: bool = True, rehearsal: bool = False, find: Opener = open_splits
+    ) -> TrainState:
         """The state training starts from: random, but for weights that the config takes from elsewhere.
 
         Args:
           workdir: The folder of the run, where its stages lie.
+          taught: Whether to load the teacher's weights; they are random otherwise.
           rehearsal: Whether random weights stand in for those of stages, which may not have been run yet.
           find: Opens the data of those stages.
 
@@ -96,7 +99,7 @@ class Experiment:
                 return sources.stand_in(source, config, find)
             return sources.load(source, config, workdir, checkpoint=checkpoint, field=field)
 
-        if config.teacher is not None and self.teacher is not None:
+        if taught and config.teacher is not None and self.teacher is not None:
             source = config.teacher.source
             found = load(source, config.teacher.checkpoint, "teacher.source")
             state = state.replace(teacher=sources.fit(found, state.teacher, source))

@@ -90,7 +90,7 @@ class Telemetry:
         scale_min, scale_max   over output channels
 
     Two functions are compiled, each once. While a record is being prepared (for two steps) the device
-    holds two codes, at one byte per weight, and one copy of the latent weights.
+    holds two codes, at one byte per weight, and two copies of the latent weights.
 
     To log the same records in a run that is stopped and resumed as in one that never stopped, save `state()`
     with the checkpoint and call `restore` on resume. Without, a record whose preparation was cut is left out.

@@ -133,10 +133,13 @@ def test_weights_that_came_from_a_run_that_is_gone_are_left_out(tmp_path, capsys
     assert "Without the weights before training" in capsys.readouterr().out
 
 
-def test_random_weights_are_known_where_only_the_teacher_is_gone(tmp_path):
+@pytest.mark.parametrize("start", ["", "start"])
+def test_the_first_weights_are_known_where_only_the_teacher_is_gone(start, tmp_path):
     made = config()
-    made.teacher, made.stages = TeacherConfig("teacher"), [StageConfig("teacher", config())]
+    made.teacher, made.init_from = TeacherConfig("teacher"), start
+    made.stages = [StageConfig("teacher", config()), StageConfig("start", config())]
     saved(tmp_path, made, HEAPS)
+    saved(tmp_path / "start", config(), HEAPS)
     assert all("before" in row for row in weights.describe(tmp_path, "last")["layers"])
 
 
