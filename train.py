@@ -13,6 +13,7 @@ folder of its own inside the workdir, and those which are finished are not run a
 import sys
 from pathlib import Path
 
+import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -58,6 +59,8 @@ def main(argv: list[str]) -> None:
         except (NonFiniteError, DataError) as error:
             sys.exit(f"train.py: {error}")
         if signal:
+            if session is not sessions[-1] and jax.process_index() == 0:
+                print("Stopped by a signal: stages are left to be run. The same command continues.")
             break
         parallel.barrier(f"end of {session.name}")
     # The shell's convention for a program which a signal ended.

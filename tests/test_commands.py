@@ -188,7 +188,7 @@ class TestTrain:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--dry_run", "--config.epoch", "3"], "did you mean 'epochs'?"),
+            (["--dry_run", "--config.epoch", "3"], "did you mean 'config.epochs'?"),
             ([], "--workdir is needed"),
         ],
     )

@@ -20,7 +20,7 @@ from bnn_jax.training.diagnosis import NonFiniteError
 from bnn_jax.training.host_memory import keep_freed_memory
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/ablations/lcr_alpha.py.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the ablation: runs, table, picture.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the ablation: runs, table, picture.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Show the runs and how far they are, and stop.")
 
 
@@ -30,14 +30,16 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     logging.set_verbosity(logging.ERROR)
     keep_freed_memory()
-    ablation, workdir = _CONFIG.value, Path(_WORKDIR.value)
+    if not _DRY_RUN.value and _WORKDIR.value is None:
+        raise app.UsageError("--workdir is needed: a folder for all runs, table and picture")
+    ablation, workdir = _CONFIG.value, Path(_WORKDIR.value or "WORKDIR")
     if not isinstance(ablation, Ablation):
         found = type(ablation).__name__
         sys.exit(f"ablation: expected a config file of an Ablation, found {found}; experiments: python train.py")
     signal = 0
     try:
         planned = plan(ablation, workdir)
-        runner.check(ablation, planned, workdir)
+        runner.check(ablation, planned, workdir, dry=_DRY_RUN.value)
         runner.describe(ablation, planned)
         if not _DRY_RUN.value:
             signal = runner.run(ablation, planned, workdir)

@@ -17,8 +17,8 @@ from bnn_jax.training.session import latest_step, prepare
 from bnn_jax.training.sources import with_teacher_network
 
 
-def check(ablation: Ablation, planned: Plan, workdir: Path) -> None:
-    """Refuses what cannot run, before anything is trained or written.
+def check(ablation: Ablation, planned: Plan, workdir: Path, *, dry: bool = False) -> None:
+    """Refuses what cannot run, before anything is trained or written; with `dry` a published set need not be there.
 
     Raises:
       ValueError: If a config cannot run, weights would not fit, or a folder holds something else.
@@ -31,7 +31,7 @@ def check(ablation: Ablation, planned: Plan, workdir: Path) -> None:
     # Seeds of a variant differ in nothing that could be refused.
     for trial in {trial.variant: trial for trial in _unfinished(ablation, planned)}.values():
         try:
-            prepare(trial.recipe, None)
+            prepare(trial.recipe, None, dry=dry)
         except (ValueError, FileNotFoundError) as error:
             raise type(error)(f"variant {trial.variant!r}: {error}") from error
 

@@ -88,9 +88,11 @@ def _lookup(config: Any, path: str) -> tuple[Any, type, bool]:
         fields = dataclasses.fields(holder) if dataclasses.is_dataclass(holder) else ()
         declared = {field.name: field.type for field in fields}
         if name not in declared:
-            where = f"config.{walked}" if walked else "config"
+            where = f"config.{walked}".rstrip(".")
+            if isinstance(holder, list | tuple):
+                raise ValueError(f"{where} is a list of {len(holder)}: write {where}[0].{part} for its first")
             hint = _hint(path, list(flatten(to_dict(config))))
-            raise ValueError(f"{where.rstrip('.')} has no field {name!r}{hint}; it has {list(declared)}")
+            raise ValueError(f"{where} has no field {name!r}{hint}; it has {list(declared)}")
         holder = getattr(holder, name)
         kind, optional = _kind(declared[name], holder), type(None) in typing.get_args(declared[name])
         for index in re.findall(r"\[(\d+)\]", match.group(2) if match else ""):
@@ -111,9 +113,10 @@ def _kind(declared: Any, value: Any) -> type:
 
 def _hint(path: str, fields: list[str]) -> str:
     """The nearest field: one whose last name is nearly the last name asked for, else by the whole path."""
-    last = {field.rpartition(".")[2]: field for field in reversed(fields)}
+    shown = {field: f"config.{field}" for field in fields}
+    last = {field.rpartition(".")[2]: shown[field] for field in reversed(fields)}
     close = nearest(path.rpartition(".")[2], list(last), cutoff=0.7, shown=last)
-    return close or nearest(path, fields)
+    return close or nearest(path, fields, shown=shown)
 
 
 def _check_value(path: str, current: Any, kind: type, value: str | None) -> None:

@@ -74,10 +74,13 @@ def describe(workdir: Path) -> dict[str, Any]:
     Raises:
       As `oscillation`.
     """
-    read_config(workdir)  # says so, if this is no run
+    every = read_config(workdir).run.telemetry_every
     records = [record for record in read_log(workdir) if record["kind"] == "telemetry"]
     if not records:
-        raise ValueError(f"{workdir} holds no telemetry: expected a run with run.telemetry_every of 3 or more steps")
+        raise ValueError(
+            f"{workdir} holds no telemetry: expected a run with binary weights and run.telemetry_every of 3 or more "
+            f"steps, but fewer than the run has; it is {every} there"
+        )
     with closing(Checkpoints(workdir, read_only=True)) as checkpoints:
         step = checkpoints.step_of("last")
         params = checkpoints.variables(step)["params"]
@@ -153,15 +156,18 @@ def draw(result: dict[str, Any], path: Path) -> None:
     chosen = list(dict.fromkeys((names[0], names[(len(names) - 1) // 2], names[-1])))
     figure = Figure(figsize=(10, 6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(2, len(chosen), squeeze=False)
+    panels = figure.subplots(2, len(chosen), squeeze=False, sharex="row")
     for (above, below), name in zip(panels.T, chosen, strict=True):
         for (who, run), style in zip(result.items(), ("-", ":"), strict=False):
             _draw_ratios(above, run["layers"][name], who, style)
             _draw_density(below, run["layers"][name], who, style)
         if any(value > 0 for run in result.values() for value in run["layers"][name]["flip_ratio"]):
             above.set_yscale("log")
+        else:
+            above.text(0.5, 0.5, "no flips", transform=above.transAxes, ha="center", color=INK)
+            above.tick_params(labelleft=False)
         above.set(title=name, xlabel="epoch")
-        below.set(xlabel="latent weight / root mean square of its filter")
+        below.set(xlabel="latent weight / its filter's r.m.s.")
     panels[0][0].set_ylabel("share of bits, by step")
     panels[1][0].set_ylabel("density")
     for axes in panels.ravel():

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bnn_jax.training.run_log import read_log
+from bnn_jax.training.step import PENALTIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FILE = "curves.png"
 MAX_GROUPS = 6
+CROSS_ENTROPY = "loss/cross_entropy"
 SMOOTH_FROM = 60  # points; a curve of more is drawn faint, with its running mean over it
 
 INK, FAINT = "#33373d", "#d9dce1"
@@ -125,8 +127,15 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
 
 def _draw_loss(axes: "Axes", records: Sequence[Record]) -> None:
     axes.set_title("Loss")
-    _line(axes, series(records, "train", "loss"), TRAIN, "training")
-    _line(axes, series(records, "eval", "loss"), EVAL, "test")
+    terms = {name for record in records for name in record if name.startswith("loss/")} - {f"loss/{PENALTIES}"}
+    if terms <= {CROSS_ENTROPY}:
+        _line(axes, series(records, "train", "loss"), TRAIN, "training")
+        _line(axes, series(records, "eval", "loss"), EVAL, "test")
+        return
+    # A test has no other terms: side by side with their sum it would look better than it is.
+    _line(axes, series(records, "train", "loss"), INK, "training, all terms")
+    _line(axes, series(records, "train", CROSS_ENTROPY), TRAIN, "training, cross-entropy")
+    _line(axes, series(records, "eval", "loss"), EVAL, "test, cross-entropy")
 
 
 def _draw_accuracy(axes: "Axes", records: Sequence[Record]) -> None:

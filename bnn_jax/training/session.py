@@ -192,7 +192,13 @@ def prepare(config: Config, workdir: Path | None, *, dry: bool = False) -> list[
     find = opener(dry=dry)
     for run in plan(config, workdir):
         before = sum(session.experiment.total_steps for session in sessions)
-        sessions.append(Session(run.config, run.workdir, run.name, before, find))
+        try:
+            sessions.append(Session(run.config, run.workdir, run.name, before, find))
+        except (ValueError, FileNotFoundError) as error:
+            if not run.name:
+                raise
+            place = [stage.name for stage in config.stages].index(run.name)
+            raise type(error)(f"stage {run.name!r} (config.stages[{place}].config): {error}") from error
     return needed(sessions)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 
 from bnn_jax.ablation import report, runner
 from bnn_jax.ablation.plan import plan
+from bnn_jax.config.file import load
 from tests.ablation import tiny
+from tests.conftest import ROOT
 from tests.test_commands import command
 from tests.training import toy
 
@@ -134,22 +137,38 @@ def test_an_ablation_that_was_moved_and_is_called_otherwise_goes_on(whole, tmp_p
     toy.assert_identical(taught.teacher, toy.stored(teacher.workdir, teacher.config)[0].variables)
 
 
-def test_a_dry_run_shows_the_overridden_plan_and_writes_nothing(config_file, tmp_path):
-    status, output, errors = run(
-        config_file, tmp_path / "w", "--dry_run", "--config.base.epochs", "3", "--config.seeds=7"
+@pytest.mark.parametrize("named", [True, False])
+def test_a_dry_run_shows_the_overridden_plan_and_writes_nothing(named, config_file, tmp_path):
+    workdir = ("--workdir", tmp_path / "w") if named else ()
+    overrides = ("--config.base.epochs", "3", "--config.seeds=7")
+    status, output, errors = command(
+        "-m", "bnn_jax.ablation", "--config", config_file, *workdir, "--dry_run", *overrides
     )
     assert status == 0, errors
-    folder = tmp_path / "w" / "mimic_0.5" / "seed7"
+    folder = (tmp_path / "w" if named else Path("WORKDIR")) / "mimic_0.5" / "seed7"
     shown = [" ".join(line.split()) for line in output.splitlines()]
     assert f"mimic = 0.5, seed 7 losses[1].weight = 0.5 {folder} not begun" in shown
-    assert not (tmp_path / "w").exists()
+    assert not folder.parent.parent.exists()
+
+
+def test_only_a_dry_run_needs_no_data_of_a_published_set(tmp_path, monkeypatch):
+    for name in ("HOME", "BNN_JAX_DATA", "TFDS_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    ablation = load(ROOT / "configs" / "ablations" / "lcr_alpha.py")
+    ablation = replace(ablation, variants={"alpha 0": ablation.variants["alpha 0"]})
+    planned = plan(ablation, tmp_path / "w")
+    runner.check(ablation, planned, tmp_path / "w", dry=True)
+    with pytest.raises(FileNotFoundError, match=r"variant 'alpha 0': stage 'teacher' .*cifar10: expected"):
+        runner.check(ablation, planned, tmp_path / "w")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--config.base.epoch", "3"], "did you mean 'base.epochs'?"),
+        (["--config.base.epoch", "3"], "did you mean 'config.base.epochs'?"),
         (["--config.base.data.batch_size", "0"], "data.batch_size = 0 cannot be split"),
+        (["--config.base.stages[0].config.epochs", "0"], "stage 'teacher' (config.stages[0].config): epochs must be 1"),
     ],
 )
 def test_a_wrong_command_line_is_refused_before_anything_is_written(config_file, tmp_path, arguments, message):

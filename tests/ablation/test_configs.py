@@ -39,7 +39,7 @@ class TestFiles:
 
     def test_the_command_line_overrides_its_experiment(self, path):
         check(load(path), ["--config.base.data.source.directory", "somewhere", "--config.base.epochs", "1"])
-        with pytest.raises(ValueError, match=r"did you mean 'base\.epochs'"):
+        with pytest.raises(ValueError, match=r"did you mean 'config\.base\.epochs'"):
             check(load(path), ["--config.base.epoch", "1"])
 
 

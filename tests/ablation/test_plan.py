@@ -76,7 +76,7 @@ class TestRefusals:
         [
             (
                 {"variants": {"a": {"losses[1].wait": 1.0}}},
-                "variant 'a': config.losses[1] has no field 'wait' (did you mean 'losses[1].weight'?)",
+                "variant 'a': config.losses[1] has no field 'wait' (did you mean 'config.losses[1].weight'?)",
             ),
             ({"variants": {"a": {"epochs": "9"}}}, "variant 'a': epochs: expected int like 2, found '9'"),
             ({"variants": {"a": {"seed": 3}}}, "variant 'a' sets the seed: list seeds in `seeds`"),

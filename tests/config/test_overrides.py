@@ -57,8 +57,12 @@ class TestUnknownFields:
         ],
     )
     def test_the_nearest_field_is_named(self, argument, nearest):
-        with pytest.raises(ValueError, match=re.escape(f"(did you mean '{nearest}'?)")):
+        with pytest.raises(ValueError, match=re.escape(f"(did you mean 'config.{nearest}'?)")):
             check(config(), [argument, "1"])
+
+    def test_a_list_is_said_to_be_one(self):
+        with pytest.raises(ValueError, match=r"config\.losses is a list of \d: write config\.losses\[0\]\.weight for"):
+            check(config(), ["--config.losses.weight", "1"])
 
     def test_the_fields_that_are_there_are_listed(self):
         with pytest.raises(ValueError, match=r"config\.run has no field 'zzz'; it has \['log_every'"):
@@ -149,8 +153,8 @@ class TestOverride:
     @pytest.mark.parametrize(
         ("path", "value", "message"),
         [
-            ("epocs", 3, "config has no field 'epocs' (did you mean 'epochs'?)"),
-            ("losses[0].wait", 1.0, "config.losses[0] has no field 'wait' (did you mean 'losses[0].weight'?)"),
+            ("epocs", 3, "config has no field 'epocs' (did you mean 'config.epochs'?)"),
+            ("losses[0].wait", 1.0, "config.losses[0] has no field 'wait' (did you mean 'config.losses[0].weight'?)"),
             ("losses[1].weight", 1.0, "losses has 1 items, there is no [1]"),
             ("epochs", 2.5, "epochs: expected int like 4, found 2.5"),
             ("epochs", True, "epochs: expected int like 4, found True"),

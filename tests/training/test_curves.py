@@ -4,18 +4,27 @@ from itertools import chain
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from bnn_jax.training import curves
-from bnn_jax.training.run_log import RunLog
+from bnn_jax.training.run_log import RunLog, read_log
 
 RESNET = [f"stage{s}_block{b}/conv{c}" for s in (1, 2, 3) for b in (1, 2, 3) for c in (1, 2)]
 
 
-def log_run(workdir, points=10, layers=RESNET, flips=0.01):
+def log_run(workdir, points=10, layers=RESNET, flips=0.01, terms=()):
     with RunLog(workdir, tensorboard=False) as log:
         for i in range(1, points + 1):
-            log.write("train", i, i / 2, loss=1 / i, accuracy=1 - 1 / i, learning_rate=0.1)
+            log.write(
+                "train",
+                i,
+                i / 2,
+                loss=1 / i,
+                accuracy=1 - 1 / i,
+                learning_rate=0.1,
+                **{f"loss/{t}": 0.5 for t in terms},
+            )
             log.write("telemetry", i, i / 2, layers={name: {"flip_ratio": flips / i} for name in layers})
             if i % 2 == 0:
                 log.write("eval", i, i / 2, loss=1.1 / i, accuracy=0.9 - 1 / i)
@@ -44,11 +53,27 @@ def test_a_picture_is_drawn(tmp_path):
         {"layers": []},
         {"flips": 0.0},  # nothing for a logarithmic axis
         {"layers": [f"conv{i}" for i in range(1, 30)]},
+        {"terms": ["distillation"]},
     ],
 )
 def test_unusual_logs_draw_too(tmp_path, options):
     log_run(tmp_path, **options)
     assert inked(curves.draw_curves(tmp_path))[0] > 1000
+
+
+@pytest.mark.parametrize(
+    ("terms", "labels"),
+    [
+        (["cross_entropy", "binarizers"], ["training", "test"]),
+        (["cross_entropy", "kurtosis"], ["training, all terms", "training, cross-entropy", "test, cross-entropy"]),
+        (["distillation"], ["training, all terms", "test, cross-entropy"]),
+    ],
+)
+def test_a_test_loss_is_shown_beside_what_it_can_be_compared_with(tmp_path, terms, labels):
+    log_run(tmp_path, terms=terms)
+    axes = Figure().subplots()
+    curves._draw_loss(axes, read_log(tmp_path))
+    assert axes.get_legend_handles_labels()[1] == labels
 
 
 def test_empty_and_non_finite_logs_draw_too(tmp_path):
@@ -69,7 +94,7 @@ def test_matplotlib_is_neither_imported_early_nor_configured(run_python):
         """
         import sys, tempfile
         from bnn_jax.training.curves import draw_curves
-        from bnn_jax.training.run_log import RunLog
+        from bnn_jax.training.run_log import RunLog, read_log
         assert "matplotlib" not in sys.modules
         with tempfile.TemporaryDirectory() as folder:
             RunLog(folder).close()
