@@ -149,5 +149,5 @@ class TestConfigFileErrors:
     def test_the_overrides_of_a_command_line_are_checked_against_its_file(self, tmp_path, spelling):
         arguments = spelling.format(toy.config_file(tmp_path)).split()
         check_command_line([*arguments, "--config.epochs", "2"])
-        with pytest.raises(ValueError, match="did you mean 'config.epochs'"):
+        with pytest.raises(ValueError, match=r"did you mean 'config\.epochs'"):
             check_command_line([*arguments, "--config.epoch", "2"])
