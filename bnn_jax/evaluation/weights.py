@@ -53,7 +53,7 @@ def weights(workdir: Path, data: str = "") -> dict[str, Any]:
     if "without before" in result:
         print(f"Without the weights before training: {result['without before']}")
     _show(result)
-    draw(result, workdir / "weights.png")
+    draw(result, workdir / "weights.png", title=str(workdir))
     print(f"Picture and numbers: {workdir / 'weights.png'}, {workdir / 'weights.json'}")
     return result
 
@@ -131,7 +131,7 @@ def _show(result: dict[str, Any]) -> None:
     print("kurtosis: 3 for normal, 1.8 for uniform weights, 1 for two heaps; entropy: bit per weight.")
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
+def draw(result: dict[str, Any], path: Path, title: str) -> None:
     """Draws a histogram of each layer's weights, before and after, five in a row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -143,8 +143,10 @@ def draw(result: dict[str, Any], path: Path) -> None:
     panels = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
     for panel in panels:
         panel.set_axis_off()
-    for panel, row in zip(panels, layers, strict=False):
+    for i, (panel, row) in enumerate(zip(panels, layers, strict=False)):
         panel.set_axis_on()
+        # Also where the last row is not full.
+        panel.tick_params(labelbottom=i + columns >= len(layers))
         if "before" in row:
             panel.stairs(row["before"]["histogram"], BINS, color=INK, linewidth=0.8, alpha=0.6)
         panel.stairs(row["after"]["histogram"], BINS, fill=True, color=TRAIN)
@@ -153,7 +155,8 @@ def draw(result: dict[str, Any], path: Path) -> None:
         panel.tick_params(colors=INK, labelsize=6)
         panel.grid(axis="x", color=FAINT, linewidth=0.5)
         panel.set_axisbelow(True)
-    figure.supxlabel("standard deviations from the mean; line: before training", fontsize=8, color=INK)
+    figure.suptitle(f"{title}, latent weights after step {result['step']}", fontsize=9, color=INK)
+    figure.supxlabel("standard deviations from the mean; line: where this run began", fontsize=8, color=INK)
     figure.savefig(path)
 
 
