@@ -1,7 +1,4 @@
-"""The picture of an ablation: a panel for each number, a row for each variant, a dot for each seed.
-
-matplotlib is imported when a picture is drawn, and used without its global state.
-"""
+"""The picture of an ablation: a panel for each number, a row for each variant, a dot for each seed."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnn_jax.ablation.summary import Result, columns, heading, percent, values
-from bnn_jax.training.curves import EVAL, FAINT, INK, TRAIN
+from bnn_jax.drawing import EVAL, FAINT, INK, TRAIN, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,20 +23,12 @@ def draw(results: Sequence[Result], variants: Sequence[str], path: Path) -> None
       variants: Those to be drawn, from top to bottom.
       path: Of the picture.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     names = columns(results)
     wide = min(PER_ROW, max(1, len(names)))
     high = math.ceil(len(names) / wide) or 1
-    figure = Figure(
-        figsize=(10, 0.6 + high * (1.0 + 0.36 * len(variants))),
-        dpi=150,
-        layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, wspace=0.03, hspace=0.05),
-    )
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(high, wide, sharey=True, squeeze=False).ravel()
+    height = 0.6 + high * (1.0 + 0.36 * len(variants))
+    picture = figure(10, height, w_pad=0.12, h_pad=0.1, wspace=0.03, hspace=0.05)
+    panels = picture.subplots(high, wide, sharey=True, squeeze=False).ravel()
     for axes, name in zip(panels, names, strict=False):
         _draw_column(axes, results, variants, name)
     for axes in panels[len(names) :]:
@@ -48,10 +37,10 @@ def draw(results: Sequence[Result], variants: Sequence[str], path: Path) -> None
     panels[0].set_ylim(len(variants) - 0.5, -0.5)
     if names:
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(
+        picture.legend(
             handles, labels, loc="outside lower right", frameon=False, fontsize=9, labelcolor=INK, ncols=len(labels)
         )
-    figure.savefig(path)
+    picture.savefig(path)
 
 
 def _draw_column(axes: "Axes", results: Sequence[Result], variants: Sequence[str], name: str) -> None:

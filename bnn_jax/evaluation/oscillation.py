@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from bnn_jax.drawing import FAINT, GROUPS, INK, figure
 from bnn_jax.inspect import get
 from bnn_jax.training.checkpoint import Checkpoints
 from bnn_jax.training.console import table
-from bnn_jax.training.curves import FAINT, GROUPS, INK
 from bnn_jax.training.run_log import read_log
 from bnn_jax.training.workdir import read_config, write_json
 
@@ -149,14 +149,10 @@ def _show(result: dict[str, Any]) -> None:
 
 def draw(result: dict[str, Any], path: Path) -> None:
     """Draws the ratios and latent weights of the first, the middle and the last layer, 1500 x 900 pixels."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     names = shared_layers(result)
     chosen = list(dict.fromkeys((names[0], names[(len(names) - 1) // 2], names[-1])))
-    figure = Figure(figsize=(10, 6), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(2, len(chosen), squeeze=False, sharex="row")
+    picture = figure(10, 6)
+    panels = picture.subplots(2, len(chosen), squeeze=False, sharex="row")
     for (above, below), name in zip(panels.T, chosen, strict=True):
         for (who, run), style in zip(result.items(), ("-", ":"), strict=False):
             _draw_ratios(above, run["layers"][name], who, style)
@@ -175,7 +171,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         axes.tick_params(colors=INK)
         axes.set_axisbelow(True)
         axes.legend(frameon=False, fontsize=8)
-    figure.savefig(path)
+    picture.savefig(path)
 
 
 def _draw_ratios(axes: "Axes", layer: dict[str, Any], who: str, style: str) -> None:

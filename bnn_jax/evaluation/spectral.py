@@ -10,10 +10,10 @@ import numpy as np
 from jax import Array
 
 from bnn_jax.data import normalize
+from bnn_jax.drawing import FAINT, GROUPS, INK, figure
 from bnn_jax.evaluation.runs import load
 from bnn_jax.regularizers import exact_norm, power_iteration_norm, retention_matrix
 from bnn_jax.training.console import table
-from bnn_jax.training.curves import FAINT, GROUPS, INK
 from bnn_jax.training.experiment import Experiment
 from bnn_jax.training.state import LOSSES
 from bnn_jax.training.workdir import write_json
@@ -153,12 +153,8 @@ def _show(result: dict[str, Any]) -> None:
 
 def draw(result: dict[str, Any], path: Path) -> None:
     """Draws the norms of network and teacher, and how well power iteration finds them, 1500 x 600 pixels."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    bars, errors = figure.subplots(1, 2)
+    picture = figure(10, 4)
+    bars, errors = picture.subplots(1, 2)
     pairs: Sequence[dict[str, Any]] = result["pairs"]
     place = np.arange(len(pairs))
     for i, (who, colour) in enumerate(zip(("network", "teacher"), GROUPS, strict=False)):
@@ -178,4 +174,4 @@ def draw(result: dict[str, Any], path: Path) -> None:
         axes.grid(axis="y", color=FAINT)
         axes.tick_params(colors=INK)
         axes.set_axisbelow(True)
-    figure.savefig(path)
+    picture.savefig(path)

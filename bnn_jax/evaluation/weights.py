@@ -12,12 +12,12 @@ from jax import Array
 from bnn_jax.binarizers import WeightBinarizer
 from bnn_jax.binarizers.measures import bit_entropy
 from bnn_jax.config import Config
+from bnn_jax.drawing import FAINT, INK, TRAIN, figure
 from bnn_jax.evaluation.runs import load
 from bnn_jax.inspect import Path as LayerPath
 from bnn_jax.inspect import get, operands
 from bnn_jax.regularizers import KurtosisTerm, weight_kurtosis
 from bnn_jax.training.console import table
-from bnn_jax.training.curves import FAINT, INK, TRAIN
 from bnn_jax.training.state import TrainState, without_losses
 from bnn_jax.training.workdir import write_json
 
@@ -133,14 +133,10 @@ def _show(result: dict[str, Any]) -> None:
 
 def draw(result: dict[str, Any], path: Path, title: str) -> None:
     """Draws a histogram of each layer's weights, before and after, five in a row."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     layers, columns = result["layers"], min(5, len(result["layers"]))
     rows = math.ceil(len(layers) / columns)
-    figure = Figure(figsize=(2.6 * columns, 1.7 * rows + 0.5), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
+    picture = figure(2.6 * columns, 1.7 * rows + 0.5)
+    panels = picture.subplots(rows, columns, sharex=True, squeeze=False).ravel()
     for panel in panels:
         panel.set_axis_off()
     for i, (panel, row) in enumerate(zip(panels, layers, strict=False)):
@@ -155,9 +151,9 @@ def draw(result: dict[str, Any], path: Path, title: str) -> None:
         panel.tick_params(colors=INK, labelsize=6)
         panel.grid(axis="x", color=FAINT, linewidth=0.5)
         panel.set_axisbelow(True)
-    figure.suptitle(f"{title}, latent weights after step {result['step']}", fontsize=9, color=INK)
-    figure.supxlabel("standard deviations from the mean; line: where this run began", fontsize=8, color=INK)
-    figure.savefig(path)
+    picture.suptitle(f"{title}, latent weights after step {result['step']}", fontsize=9, color=INK)
+    picture.supxlabel("standard deviations from the mean; line: where this run began", fontsize=8, color=INK)
+    picture.savefig(path)
 
 
 def _caption(row: dict[str, Any]) -> str:

@@ -1,8 +1,4 @@
-"""A picture of a run, drawn from its log: loss, accuracy, code flips, learning rate.
-
-matplotlib is imported when a picture is drawn, and used without its global state: no window, no backend
-is chosen, pictures elsewhere in the program are left alone.
-"""
+"""A picture of a run, drawn from its log: loss, accuracy, code flips, learning rate."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bnn_jax.drawing import EVAL, FAINT, GROUPS, INK, TRAIN, figure
 from bnn_jax.training.run_log import read_log
 from bnn_jax.training.step import PENALTIES
 
@@ -21,11 +18,6 @@ FILE = "curves.png"
 MAX_GROUPS = 6
 CROSS_ENTROPY = "loss/cross_entropy"
 SMOOTH_FROM = 60  # points; a curve of more is drawn faint, with its running mean over it
-
-INK, FAINT = "#33373d", "#d9dce1"
-TRAIN, EVAL = "#2f6db5", "#d1603d"
-# Of distinct hue and lightness, also to colour-blind readers.
-GROUPS = ("#2f6db5", "#d1603d", "#3b9a74", "#8a63b0", "#b8892b", "#5c6470")
 
 Record = Mapping[str, Any]
 Series = tuple[np.ndarray, np.ndarray]
@@ -48,17 +40,8 @@ def draw_curves(workdir: str | Path) -> Path:
       ValueError: If its log is damaged.
     """
     records = read_log(workdir)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    figure = Figure(
-        figsize=(10, 20 / 3),
-        dpi=150,
-        layout=ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.12, wspace=0.03, hspace=0.03),
-    )
-    FigureCanvasAgg(figure)
-    (loss, accuracy), (flips, rate) = figure.subplots(2, 2, sharex=True)
+    picture = figure(10, 20 / 3, w_pad=0.14, h_pad=0.12, wspace=0.03, hspace=0.03)
+    (loss, accuracy), (flips, rate) = picture.subplots(2, 2, sharex=True)
     _draw_loss(loss, records)
     _draw_accuracy(accuracy, records)
     _draw_flips(flips, records)
@@ -69,7 +52,7 @@ def draw_curves(workdir: str | Path) -> Path:
         axes.set_xlabel("epoch", color=INK)
     rate.set_xlim(left=0)
     path = Path(workdir) / FILE
-    figure.savefig(path)
+    picture.savefig(path)
     return path
 
 

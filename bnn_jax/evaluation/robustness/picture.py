@@ -8,25 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from bnn_jax.drawing import FAINT, GROUPS, INK, figure
 from bnn_jax.evaluation.corruptions import SEVERITIES
-from bnn_jax.training.curves import FAINT, GROUPS, INK
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def heat_map(summary: Mapping[str, Any], path: Path) -> None:
     """Draws the errors of every corruption at every severity, in %, beside the clean one."""
     names = list(summary["corruptions"])
     errors = 100 * np.array([summary["corruptions"][name]["errors"] for name in names])
-    figure = _figure(6.5, 0.32 * len(names) + 1.6)
-    axes = figure.subplots()
+    picture = figure(6.5, 0.32 * len(names) + 1.6)
+    axes = picture.subplots()
     image = axes.imshow(errors, cmap="YlOrRd", vmin=0, vmax=100, aspect="auto")
     axes.set_xticks(range(len(SEVERITIES)), [str(s) for s in SEVERITIES])
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
@@ -39,14 +30,14 @@ def heat_map(summary: Mapping[str, Any], path: Path) -> None:
     beside = f", clean {100 * clean['error']:.1f} %" if clean else ""
     axes.set_title(f"Error, %: {summary['dataset']}, {summary['suite']}{beside}", color=INK, fontsize=10)
     axes.tick_params(colors=INK, length=0)
-    figure.colorbar(image, ax=axes, shrink=0.8)
-    figure.savefig(path)
+    picture.colorbar(image, ax=axes, shrink=0.8)
+    picture.savefig(path)
 
 
 def bars(names: Sequence[str], runs: Mapping[str, Sequence[float]], title: str, path: Path) -> None:
     """Draws one group of bars for each name, one bar for each run: errors in [0, 1]."""
-    figure = _figure(max(8.0, 0.55 * len(names)), 4.5)
-    axes = figure.subplots()
+    picture = figure(max(8.0, 0.55 * len(names)), 4.5)
+    axes = picture.subplots()
     width = 0.8 / len(runs)
     for i, (run, errors) in enumerate(runs.items()):
         places = np.arange(len(names)) + (i - (len(runs) - 1) / 2) * width
@@ -58,5 +49,5 @@ def bars(names: Sequence[str], runs: Mapping[str, Sequence[float]], title: str, 
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK)
     axes.margins(x=0.01)
-    figure.legend(frameon=False, loc="outside upper right", ncols=min(len(runs), 4))
-    figure.savefig(path)
+    picture.legend(frameon=False, loc="outside upper right", ncols=min(len(runs), 4))
+    picture.savefig(path)
