@@ -17,8 +17,8 @@ from absl import app, flags, logging
 
 from bnn_jax.evaluation import oscillation, report, spectral, weights
 from bnn_jax.evaluation.robustness.compare import compare
-from bnn_jax.evaluation.robustness.measure import SUITES, Request
 from bnn_jax.evaluation.robustness.report import robustness
+from bnn_jax.evaluation.robustness.request import SUITES, Request
 from bnn_jax.training import parallel
 
 REPORTS = {

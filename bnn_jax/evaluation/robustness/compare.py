@@ -13,9 +13,10 @@ from typing import Any
 import jax
 
 from bnn_jax.evaluation.robustness import mce
-from bnn_jax.evaluation.robustness.measure import Request, measure
+from bnn_jax.evaluation.robustness.measure import measure
 from bnn_jax.evaluation.robustness.outcomes import Outcomes
 from bnn_jax.evaluation.robustness.picture import bars
+from bnn_jax.evaluation.robustness.request import Request
 from bnn_jax.evaluation.robustness.summary import common, errors_of
 from bnn_jax.training.console import table
 from bnn_jax.training.workdir import write_json

@@ -9,8 +9,9 @@ from typing import Any
 import jax
 
 from bnn_jax.evaluation.corruptions import COMMON, SEVERITIES
-from bnn_jax.evaluation.robustness.measure import GENERATED, MEMORY, Request, measure
+from bnn_jax.evaluation.robustness.measure import measure
 from bnn_jax.evaluation.robustness.picture import heat_map
+from bnn_jax.evaluation.robustness.request import GENERATED, MEMORY, Request
 from bnn_jax.training.console import table
 
 

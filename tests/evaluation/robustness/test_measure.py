@@ -11,8 +11,8 @@ from bnn_jax.config import DataConfig, component
 from bnn_jax.data import image_folder, normalize
 from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.robustness import generated, measure, outcomes, report
-from bnn_jax.evaluation.robustness.measure import Request
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, UNKNOWN, Cell
+from bnn_jax.evaluation.robustness.request import Request
 from bnn_jax.training import workdir
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
 from bnn_jax.training.experiment import assemble
@@ -217,14 +217,6 @@ def test_published_images_are_measured_as_they_are(tmp_path):
 def test_small_images_were_never_stored_as_jpeg(folder):
     with pytest.raises(ValueError, match="never stored as JPEG"):
         measure.measure(folder, Request(stored="jpeg85"))
-
-
-def test_extra_corruptions_that_are_not_published_are_not_asked_for(tmp_path):
-    (tmp_path / "saturate.npy").touch()
-    names = measure._names(Request("cifar10_c", str(tmp_path)))
-    assert names == (*corruptions.COMMON, "saturate")
-    with pytest.raises(ValueError, match=r"found none: .* has none of speckle_noise"):
-        measure._names(Request("cifar10_c", str(tmp_path), (*corruptions.COMMON, "saturate")))
 
 
 def test_a_published_set_of_other_images_is_refused(folder):

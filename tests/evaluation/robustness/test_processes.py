@@ -9,7 +9,7 @@ import numpy as np
 
 from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.robustness import measure, outcomes
-from bnn_jax.evaluation.robustness.measure import Request
+from bnn_jax.evaluation.robustness.request import Request
 from tests.conftest import ROOT
 from tests.evaluation.robustness.test_measure import run
 from tests.training import toy
