@@ -26,6 +26,8 @@ class Cell(NamedTuple):
 
 
 CLEAN = Cell("clean", 0)
+# Settings of one part of the images, None where that part is not there: the order of clean ones, frost's textures.
+_PARTS = {"paired": CLEAN.corruption, "frost": "frost"}
 
 
 def cells_of(names: Sequence[str]) -> tuple[Cell, ...]:
@@ -84,7 +86,14 @@ def blank(settings: dict[str, Any], names: Sequence[str], images: int) -> Outcom
 def resume(path: Path, settings: dict[str, Any], names: Sequence[str], images: int) -> Outcomes:
     """What a file holds of these corruptions if its settings are the same, nothing otherwise.
 
-    Clean images may have been absent before, or may be now ("paired"): that makes no corrupted ones others.
+    Clean images may have been absent before, or may be now ("paired"), and so may frost with its textures ("frost"):
+    that makes no other images others. Where they are absent now, what was known of them stays.
+
+    Args:
+      path: the file, which may be damaged or not there.
+      settings: as of `Outcomes`.
+      names: of the corruptions.
+      images: of each.
     """
     fresh = blank(settings, names, images)
     if not path.is_file():
@@ -99,12 +108,15 @@ def resume(path: Path, settings: dict[str, Any], names: Sequence[str], images: i
             )
     except (ValueError, KeyError, OSError, zipfile.BadZipFile):
         return fresh
-    aside = {"names": None, "paired": None}
+    aside = dict.fromkeys(("names", *_PARTS))
     if {**before, **aside} != {**settings, **aside} or values.shape[1:] != (images,):
         return fresh
     old = {Cell(*cell): row for cell, row in zip(cells, values, strict=True)}
-    if settings.get("paired") not in (None, before.get("paired")):
-        old.pop(CLEAN, None)  # they were in another order
+    for key, corruption in _PARTS.items():
+        if settings.get(key) is None:
+            settings = {**settings, key: before.get(key)}
+        elif settings[key] != before.get(key):
+            old = {cell: row for cell, row in old.items() if cell.corruption != corruption}
     for cell in fresh.cells:
         fresh.row(cell)[:] = old.pop(cell, UNKNOWN)
-    return replace(fresh, others=old)
+    return replace(fresh, settings=settings, others=old)

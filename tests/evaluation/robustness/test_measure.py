@@ -134,6 +134,41 @@ def test_an_interrupted_measurement_is_continued(folder, monkeypatch):
     assert not seen
 
 
+@pytest.fixture
+def recorded(monkeypatch):
+    """The corruptions of which anything is recorded from here on."""
+    seen, record = set(), outcomes.Outcomes.record
+
+    def watched(self, cell, first, values):
+        seen.add(cell.corruption)
+        record(self, cell, first, values)
+
+    monkeypatch.setattr(outcomes.Outcomes, "record", watched)
+    return seen
+
+
+def test_frost_is_added_left_out_and_there_again_and_nothing_else_is_measured_again(folder, recorded):
+    without, both = (
+        Request(leave_out=tuple(name for name in corruptions.ALL if name not in names))
+        for names in (("contrast",), ("contrast", "frost"))
+    )
+    _, first = measure.measure(folder, without)
+    assert (recorded, first.settings["frost"]) == ({"clean", "contrast"}, None)
+    recorded.clear()
+    summary, whole = measure.measure(folder, both)
+    assert recorded == {"frost"}
+    assert summary["frost"] is not None
+    for cell in first.cells:
+        np.testing.assert_array_equal(whole.row(cell), first.row(cell))
+    recorded.clear()
+    for request in (without, both):
+        again, found = measure.measure(folder, request)
+        assert again["frost"] == summary["frost"]
+    assert not recorded
+    assert again == summary
+    np.testing.assert_array_equal(found.values, whole.values)
+
+
 def test_a_checkpoint_further_on_is_measured_anew(folder):
     first = measure.measure(folder, REQUEST)[1].values
     checkpoints = Checkpoints(folder)

@@ -81,6 +81,18 @@ class TestResume:
         again = outcomes.resume(tmp_path / "a.npz", {**SETTINGS, "paired": now}, NAMES, 10)
         np.testing.assert_array_equal(again.values[1:], found.values[1:])
         assert again.known(CLEAN) == kept
+        assert again.settings["paired"] is True
+
+    @pytest.mark.parametrize(("before", "now", "kept", "told"), [(5, 6, False, 6), (5, None, True, 5), (5, 5, True, 5)])
+    def test_frost_of_other_textures_is_measured_again_and_it_alone(self, tmp_path, before, now, kept, told):
+        names = ("snow", "frost")
+        found = measured(names, frost=before)
+        found.save(tmp_path / "a.npz")
+        settings = {**SETTINGS, "names": list(names), "frost": now}
+        again = outcomes.resume(tmp_path / "a.npz", settings, names, 10)
+        np.testing.assert_array_equal(again.values[:6], found.values[:6])
+        assert [again.known(Cell("frost", severity)) for severity in SEVERITIES] == [kept] * 5
+        assert again.settings["frost"] == told
 
     def test_a_damaged_file_begins_anew(self, tmp_path):
         (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 and no more")
