@@ -17,7 +17,7 @@ from bnn_jax.evaluation.robustness.measure import measure
 from bnn_jax.evaluation.robustness.outcomes import Outcomes
 from bnn_jax.evaluation.robustness.picture import bars
 from bnn_jax.evaluation.robustness.request import Request
-from bnn_jax.evaluation.robustness.summary import common, errors_of
+from bnn_jax.evaluation.robustness.summary import common, errors_of, summarize
 from bnn_jax.training.console import table
 from bnn_jax.training.workdir import write_json
 
@@ -35,8 +35,8 @@ def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[s
 
     Returns:
       What was written to `compare_<stem>_<runs>.json` in that folder: "runs", for each what
-      `summary.summarize` says, and "difference", its mean error minus the first run's, with the 95 % interval of a
-      paired bootstrap over images; negative is better.
+      `summary.summarize` says of the corruptions that all runs are measured under, and "difference", its mean error
+      minus the first run's, with the 95 % interval of a paired bootstrap over images; negative is better.
 
     Raises:
       FileNotFoundError: as `measure.measure`.
@@ -48,7 +48,7 @@ def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[s
         raise ValueError(f"expected at least two different runs to compare, found {[str(w) for w in workdirs]}")
     names = _short(resolved)
     folder = _writable(Path(out).expanduser() if out else resolved[0].parent)
-    summaries, outcomes = {}, {}
+    summaries, outcomes = {}, dict[str, Outcomes]()
     for name, workdir in zip(names, workdirs, strict=True):
         if jax.process_index() == 0:
             print(f"{workdir}:")
@@ -59,6 +59,8 @@ def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[s
         if differs:
             told = ", ".join(f"{key} {summaries[first][key]} and {summaries[name][key]}" for key in differs)
             raise ValueError(f"{first} and {name} cannot be compared, they differ in {told}")
+    outcomes = _alike(outcomes)
+    summaries = {name: summarize(found) for name, found in outcomes.items()}
     compared = [name for name in names[1:] if summaries[name]["mean_over"]]
     differences = {name: difference(outcomes[first], outcomes[name]) for name in compared}
     runs = {name: {**summaries[name], "difference": differences.get(name)} for name in names}
@@ -77,6 +79,15 @@ def difference(one: Outcomes, other: Outcomes) -> dict[str, Any]:
     per_image = means[1] - means[0]
     [interval] = mce.intervals([per_image])
     return {"error": float(per_image.mean()), "interval": list(interval)}
+
+
+def _alike(found: Mapping[str, Outcomes]) -> dict[str, Outcomes]:
+    """Of each run what is known of all of them, which may be more than was asked for now."""
+    settings = [outcomes.settings for outcomes in found.values()]
+    names = [name for name in settings[0]["names"] if all(name in others["names"] for others in settings)]
+    if len({others["frost"] for others in settings}) > 1:
+        names = [name for name in names if name != "frost"]  # of other textures
+    return {run: outcomes.only(names) for run, outcomes in found.items()}
 
 
 def _short(workdirs: Sequence[Path]) -> list[str]:

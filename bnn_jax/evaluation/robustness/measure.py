@@ -35,8 +35,8 @@ def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
 
     The stem (`Request.stem`) is the suite's name, if nothing else about the request is unusual.
 
-    What the `.npz` of an earlier, interrupted or smaller measurement of the same checkpoint holds is not measured
-    again.
+    What the `.npz` of an earlier measurement of the same weights and images holds is not measured again, and what it
+    holds whole is told of, asked for or not.
 
     Args:
       workdir: folder of the run.

@@ -17,7 +17,8 @@ class Request:
     Attributes:
       suite: "corruptions", made from the run's own test set, or a published set: "cifar10_c", "imagenet_c".
       images: folder of the published set.
-      leave_out: names of corruptions not to measure; a mean over what is left says so.
+      leave_out: names of corruptions not to measure; a mean without them says so. What was measured of them before
+        stays in the files and in the means.
       checkpoint: "best" or "last".
       data: where the run's own data lies now, if it was moved.
       seed: of what chance decides in generated images.
@@ -64,7 +65,11 @@ class Request:
 
     @property
     def stem(self) -> str:
-        """What its files are named: the suite, and what is not the usual. No measurement takes another's place."""
+        """What its files are named: the suite, and what is not the usual.
+
+        What is left out is no part of it: requests that differ in that alone add to the same files. Only a measurement
+        of other weights or images takes another's place.
+        """
         parts = {
             "last": self.checkpoint != "best",
             f"seed{self.seed}": self.suite == GENERATED and self.seed != 0,

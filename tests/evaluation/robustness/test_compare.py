@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from bnn_jax.evaluation.robustness import compare
+from bnn_jax.evaluation import corruptions
+from bnn_jax.evaluation.robustness import compare, outcomes
+from bnn_jax.evaluation.robustness.request import Request
 from tests.evaluation.robustness.test_measure import REQUEST, run
 
 
@@ -37,6 +39,26 @@ def test_runs_are_compared_image_by_image(folder, tmp_path, capsys):
     compare.compare([folder, other], REQUEST, str(tmp_path / "new" / "place"))
     assert (tmp_path / "compare_corruptions_two_one.json").exists()
     assert (tmp_path / "new" / "place" / "compare_corruptions_one_two.png").exists()
+    # Asking for less takes nothing away.
+    fewer = Request(leave_out=tuple(name for name in corruptions.ALL if name != "contrast"))
+    assert compare.compare([folder, other], fewer)["runs"] == result
+
+
+def test_what_is_known_of_all_runs_is_compared(tmp_path):
+    def known(*names, frost=None):
+        found = outcomes.blank({"names": list(names), "frost": frost}, names, 4)
+        found.values[1:] = np.arange(len(found.values) - 1)[:, None] % 3
+        return found
+
+    one, two = known("snow", "frost", "fog", frost=5), known("frost", "fog", "contrast", frost=5)
+    alike = compare._alike({"one": one, "two": two})
+    assert [found.settings["names"] for found in alike.values()] == [["frost", "fog"]] * 2
+    assert alike["one"].cells == outcomes.cells_of(("frost", "fog"))
+    np.testing.assert_array_equal(alike["one"].values[1:], one.values[6:])
+    np.testing.assert_array_equal(alike["two"].values[1:], two.values[1:11])
+    for frost, names in ((6, ("frost", "fog")), (None, ("fog",))):
+        alike = compare._alike({"one": one, "two": known(*names, frost=frost)})
+        assert alike["one"].settings["names"] == ["fog"]
 
 
 def test_where_nothing_can_be_written_nothing_is_measured(tmp_path, monkeypatch):

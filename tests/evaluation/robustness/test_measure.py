@@ -161,12 +161,17 @@ def test_frost_is_added_left_out_and_there_again_and_nothing_else_is_measured_ag
     for cell in first.cells:
         np.testing.assert_array_equal(whole.row(cell), first.row(cell))
     recorded.clear()
+    # What is measured stays: in the files, and in what they tell.
     for request in (without, both):
         again, found = measure.measure(folder, request)
-        assert again["frost"] == summary["frost"]
+        assert again == summary == json.loads((folder / "corruptions.json").read_text())
+        np.testing.assert_array_equal(found.values, whole.values)
     assert not recorded
-    assert again == summary
-    np.testing.assert_array_equal(found.values, whole.values)
+    # Frost is known already: more is measured without its being asked for.
+    more = Request(leave_out=tuple(name for name in corruptions.ALL if name != "pixelate"))
+    again, _ = measure.measure(folder, more)
+    assert recorded == {"pixelate"}
+    assert list(again["corruptions"]) == ["frost", "contrast", "pixelate"]
 
 
 def test_a_checkpoint_further_on_is_measured_anew(folder):
