@@ -16,6 +16,7 @@ from bnn_jax.evaluation.robustness import mce
 from bnn_jax.evaluation.robustness.measure import measure
 from bnn_jax.evaluation.robustness.outcomes import Outcomes
 from bnn_jax.evaluation.robustness.picture import bars
+from bnn_jax.evaluation.robustness.prepare import prepare
 from bnn_jax.evaluation.robustness.request import Request
 from bnn_jax.evaluation.robustness.summary import common, errors_of, summarize
 from bnn_jax.training.console import table
@@ -27,6 +28,8 @@ _LONGEST = 120
 
 def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[str, Any]:
     """Measures runs, where that is not done yet, and compares them: the same images, the same draws.
+
+    Runs that cannot be compared, or not be measured, are refused before any is measured, as far as that is known then.
 
     Args:
       workdirs: folders of the runs; the first is what the others are compared with.
@@ -40,7 +43,7 @@ def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[s
 
     Raises:
       FileNotFoundError: as `measure.measure`.
-      PermissionError: if nothing can be written to `out`; before anything is measured.
+      PermissionError: if nothing can be written to `out`.
       ValueError: as `measure.measure`, and if there are fewer than two runs or they are of different data.
     """
     resolved = [workdir.resolve() for workdir in workdirs]
@@ -48,21 +51,17 @@ def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[s
         raise ValueError(f"expected at least two different runs to compare, found {[str(w) for w in workdirs]}")
     names = _short(resolved)
     folder = _writable(Path(out).expanduser() if out else resolved[0].parent)
-    summaries, outcomes = {}, dict[str, Outcomes]()
+    # Measuring takes hours: what cannot be compared is to be known before.
+    _check_same({name: prepare(workdir, request).settings for name, workdir in zip(names, workdirs, strict=True)})
+    outcomes: dict[str, Outcomes] = {}
     for name, workdir in zip(names, workdirs, strict=True):
         if jax.process_index() == 0:
             print(f"{workdir}:")
-        summaries[name], outcomes[name] = measure(workdir, request)
-    first = names[0]
-    for name in names[1:]:
-        differs = [key for key in _SAME if summaries[name][key] != summaries[first][key]]
-        if differs:
-            told = ", ".join(f"{key} {summaries[first][key]} and {summaries[name][key]}" for key in differs)
-            raise ValueError(f"{first} and {name} cannot be compared, they differ in {told}")
+        outcomes[name] = measure(workdir, request)[1]
     outcomes = _alike(outcomes)
     summaries = {name: summarize(found) for name, found in outcomes.items()}
     compared = [name for name in names[1:] if summaries[name]["mean_over"]]
-    differences = {name: difference(outcomes[first], outcomes[name]) for name in compared}
+    differences = {name: difference(outcomes[names[0]], outcomes[name]) for name in compared}
     runs = {name: {**summaries[name], "difference": differences.get(name)} for name in names}
     if jax.process_index() == 0:
         path = folder / f"compare_{request.stem}_{_together(names)}.json"
@@ -79,6 +78,23 @@ def difference(one: Outcomes, other: Outcomes) -> dict[str, Any]:
     per_image = means[1] - means[0]
     [interval] = mce.intervals([per_image])
     return {"error": float(per_image.mean()), "interval": list(interval)}
+
+
+def _check_same(settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuses to compare runs of different images.
+
+    Raises:
+      ValueError: if their settings differ in more than the network; says in what.
+    """
+    first, *others = settings
+    for name in others:
+        pairs = {key: (settings[first][key], settings[name][key]) for key in _SAME}
+        differs = [f"{key} ({one} and {other})" for key, (one, other) in pairs.items() if one != other]
+        if differs:
+            raise ValueError(
+                f"{first} and {name} cannot be compared, they differ in {', '.join(differs)}: compare runs of the same "
+                "test set"
+            )
 
 
 def _alike(found: Mapping[str, Outcomes]) -> dict[str, Outcomes]:

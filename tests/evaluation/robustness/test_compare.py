@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from bnn_jax.config import DataConfig, component
 from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.robustness import compare, outcomes
 from bnn_jax.evaluation.robustness.request import Request
 from tests.evaluation.robustness.test_measure import REQUEST, run
+from tests.evaluation.robustness.tiny_cifar import tiny_cifar
 
 
 @pytest.fixture
@@ -61,13 +63,30 @@ def test_what_is_known_of_all_runs_is_compared(tmp_path):
         assert alike["one"].settings["names"] == ["fog"]
 
 
-def test_where_nothing_can_be_written_nothing_is_measured(tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-
+@pytest.fixture
+def never_measured(monkeypatch):
     def never(*_):
         raise AssertionError("measured")
 
     monkeypatch.setattr(compare, "measure", never)
+
+
+def test_runs_of_different_data_are_refused_before_anything_is_measured(folder, tmp_path, never_measured):
+    data = DataConfig(source=component(tiny_cifar), batch_size=8, eval_batch_size=6, crop_padding=0)
+    other = run(tmp_path / "other", data=data)
+    with pytest.raises(
+        ValueError, match=r"one and other cannot be .* dataset \(digits and cifar10\), examples \(359 and"
+    ):
+        compare.compare([folder, other], REQUEST)
+    settings = dict.fromkeys(compare._SAME, 1)
+    compare._check_same({"one": {**settings, "weights": 1}, "two": {**settings, "weights": 2}})
+    for key in compare._SAME:
+        with pytest.raises(ValueError, match=rf"one and three cannot be compared, they differ in {key} \(1 and 2\): "):
+            compare._check_same({"one": settings, "two": settings, "three": {**settings, key: 2}})
+
+
+def test_where_nothing_can_be_written_nothing_is_measured(tmp_path, never_measured):
+    (tmp_path / "file").touch()
     with pytest.raises(PermissionError, match=r"expected a folder to write the comparison to.* --out DIR"):
         compare.compare([tmp_path / "a", tmp_path / "b"], REQUEST, str(tmp_path / "file"))
 
