@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from bnn_jax.evaluation.robustness import mce
 from bnn_jax.evaluation.robustness.measure import measure
@@ -124,17 +126,23 @@ def _writable(folder: Path) -> Path:
     """The folder, made if it is not there.
 
     Raises:
-      PermissionError: if it cannot be made or written to. Measuring takes hours: it is to be known before.
+      PermissionError: if it cannot be made or written to; on every process, though the first one writes alone.
+        Measuring takes hours: it is to be known before.
     """
-    try:
-        if jax.process_index() == 0:
+    found: OSError | None = None
+    if jax.process_index() == 0:
+        try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
-    except OSError as error:
+        except OSError as error:
+            found = error
+    # Without it the others would wait for the first one in their next step together, forever.
+    if multihost_utils.broadcast_one_to_all(np.int32(found is not None)):
         raise PermissionError(
-            f"{folder}: expected a folder to write the comparison to, found {error}. Name another one with --out DIR"
-        ) from error
+            f"{folder}: expected a folder to write the comparison to, found {found or 'that process 0 cannot'}. Name "
+            "another one with --out DIR"
+        ) from found
     return folder
 
 
