@@ -115,11 +115,16 @@ def _short(workdirs: Sequence[Path]) -> list[str]:
 
 
 def _together(names: Sequence[str]) -> str:
-    """Names of runs as a part of a file's name; what would be too long is cut, and a checksum added."""
-    joined = "_".join(re.sub(r"[^\w.=-]", "-", name) for name in names)
-    if len(joined) <= _LONGEST:
+    """Names of runs as a part of a file's name, another one for any other runs.
+
+    They are joined by "_". Where a name has one itself, or characters are replaced or cut, a checksum is added.
+    """
+    cleaned = [re.sub(r"[^\w.=-]", "-", name) for name in names]
+    joined = "_".join(cleaned)
+    if cleaned == list(names) and joined.count("_") == len(names) - 1 and len(joined) <= _LONGEST:
         return joined
-    return f"{joined[:_LONGEST]}_{zlib.crc32(joined.encode()):08x}"
+    checksum = zlib.crc32("\0".join(names).encode())
+    return f"{joined[:_LONGEST]}_{checksum:08x}"
 
 
 def _writable(folder: Path) -> Path:

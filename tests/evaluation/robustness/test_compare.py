@@ -1,6 +1,7 @@
 """Runs under the same corruptions, one beside the other."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -96,4 +97,11 @@ def test_names_of_many_runs_are_cut_and_stay_apart():
     found = [compare._together(run) for run in names]
     assert len(set(found)) == 2
     assert all(len(name) < 140 and "/" not in name for name in found)
-    assert compare._together(["a/b", "c d"]) == "a-b_c-d"
+
+
+def test_names_of_other_runs_are_others():
+    assert compare._together(["one", "lr=0.1", "s-2"]) == "one_lr=0.1_s-2"
+    alike = [["a/b", "c"], ["a-b", "c"], ["a", "b/c"], ["a", "b-c"], ["a b", "c"], ["a_b", "c"], ["a", "b_c"]]
+    found = [compare._together(names) for names in [*alike, ["a", "b", "c"], ["c", "a-b"]]]
+    assert len(set(found)) == len(found)
+    assert all(re.fullmatch(r"[\w.=-]+", name) for name in found)
