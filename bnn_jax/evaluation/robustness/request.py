@@ -21,12 +21,12 @@ class Request:
         stays in the files and in the means.
       checkpoint: "best" or "last".
       data: where the run's own data lies now, if it was moved.
-      seed: of what chance decides in generated images.
+      seed: of what chance decides in generated images; published ones have none.
       stored: how generated images reach the network: as they are in "memory", or as ImageNet-C's do: written as JPEG
         of quality 85 ("jpeg85") and read again.
 
     Raises:
-      ValueError: if there is no such suite, corruption or way to store, or a published set has no folder.
+      ValueError: if there is no such suite, corruption or way to store, or a published set has no folder, or a seed.
     """
 
     suite: str = GENERATED
@@ -52,6 +52,11 @@ class Request:
                 if self.images
                 else f"--suite {self.suite} needs the folder of its images: --data DIR"
             )
+        if self.suite != GENERATED and self.seed != 0:
+            raise ValueError(
+                f"--seed is of what chance decides in generated images: leave it out, the images of {self.suite} are "
+                f"published; found {self.seed}"
+            )
         if self.stored not in (MEMORY, JPEG85) or (self.suite != GENERATED and self.stored != MEMORY):
             raise ValueError(
                 f"expected {MEMORY!r} or {JPEG85!r} for generated images (--stored), {MEMORY!r} for published ones, "
@@ -72,7 +77,7 @@ class Request:
         """
         parts = {
             "last": self.checkpoint != "best",
-            f"seed{self.seed}": self.suite == GENERATED and self.seed != 0,
+            f"seed{self.seed}": self.seed != 0,
             self.stored: self.stored != MEMORY,
         }
         return "_".join([self.suite, *(part for part, unusual in parts.items() if unusual)])

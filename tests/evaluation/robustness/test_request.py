@@ -13,7 +13,7 @@ from bnn_jax.evaluation.robustness.request import Request
 
 
 def test_a_request_names_its_files():
-    assert Request("imagenet_c", "there", seed=3).stem == "imagenet_c"
+    assert Request("imagenet_c", "there").stem == "imagenet_c"
     assert Request(checkpoint="last", seed=2, stored="jpeg85").stem == "corruptions_last_seed2_jpeg85"
 
 
@@ -26,6 +26,7 @@ def test_a_request_names_its_files():
         ({"suite": "cifar10_c"}, "needs the folder of its images: --data DIR"),
         ({"images": "there"}, "leave --data out"),
         ({"stored": "png"}, "expected 'memory' or 'jpeg85'"),
+        ({"suite": "cifar10_c", "images": "there", "seed": 5}, "images of cifar10_c are published; found 5"),
         ({"suite": "cifar10_c", "images": "there", "stored": "jpeg85"}, "which are stored; found 'jpeg85'"),
     ],
 )
