@@ -171,6 +171,8 @@ def _show(runs: Mapping[str, Mapping[str, Any]]) -> None:
     rows = [(name, *(f"{100 * value:.2f}" for value in values)) for name, values in _lines(runs).items()]
     title = f"Error, %, of {summary['examples']:,} images of {summary['dataset']}, {summary['suite']}"
     table(f"{title}; mean over severities 1 to 5, {summary['checkpoint']} checkpoints", ("corruption", *runs), rows)
+    for caveat in dict.fromkeys(run["caveat"] for run in runs.values() if run["caveat"]):
+        print(caveat)
     for name, run in runs.items():
         if run["difference"]:
             low, high = (100 * end for end in run["difference"]["interval"])

@@ -37,6 +37,17 @@ def beside_alexnet(info: DatasetInfo, variant: str) -> bool:
     return variant == IMAGENET_C and info.num_classes == _CLASSES and (ids or tuple(info.class_names) == numbers)
 
 
+def caveat(info: DatasetInfo, variant: str) -> str | None:
+    """Why there is no mCE where it is to be expected, of 1,000 classes at ImageNet-C's severities; None elsewhere."""
+    if variant != IMAGENET_C or info.num_classes != _CLASSES or beside_alexnet(info, variant):
+        return None
+    found = ", ".join(info.class_names[:3])
+    return (
+        f"no mCE: whether the {_CLASSES:,} classes of {info.name} are ImageNet's is not known, expected WordNet ids "
+        f"(n01440764) or the numbers 0 to {_CLASSES - 1} in order as their names, found {found} and so on"
+    )
+
+
 def labels_of(source: Source) -> np.ndarray | None:
     """Labels (n,) of a source in its order, None if they are known only by reading every image."""
     if isinstance(source, ArraySource):

@@ -116,7 +116,7 @@ def resume(path: Path, settings: dict[str, Any], names: Sequence[str], images: i
             )
     except (ValueError, KeyError, OSError, zipfile.BadZipFile):
         return fresh
-    aside = dict.fromkeys(("names", *_PARTS))
+    aside = dict.fromkeys(("names", "caveat", *_PARTS))
     if {**before, **aside} != {**settings, **aside} or values.shape[1:] != (images,):
         return fresh
     old = {Cell(*cell): row for cell, row in zip(cells, values, strict=True)}

@@ -12,7 +12,7 @@ from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.corruptions.record import tables
 from bnn_jax.evaluation.robustness import published
 from bnn_jax.evaluation.robustness.generated import Generated
-from bnn_jax.evaluation.robustness.identity import PIXELS, beside_alexnet, checksum
+from bnn_jax.evaluation.robustness.identity import PIXELS, beside_alexnet, caveat, checksum
 from bnn_jax.evaluation.robustness.parts import Suite
 from bnn_jax.evaluation.robustness.request import GENERATED, JPEG85, MEMORY, Request
 from bnn_jax.evaluation.runs import load
@@ -73,6 +73,7 @@ def prepare(workdir: Path, request: Request) -> Prepared:
         "labels": None if suite.labels is None else checksum(suite.labels),
         "paired": suite.paired,
         "alexnet": beside_alexnet(info, variant),
+        "caveat": caveat(info, variant),
         **_images(request, names, variant, info.image_shape),
     }
     return Prepared(experiment, state.variables, suite, settings)

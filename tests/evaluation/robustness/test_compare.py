@@ -10,8 +10,10 @@ from bnn_jax.config import DataConfig, component
 from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.robustness import compare, outcomes
 from bnn_jax.evaluation.robustness.request import Request
+from bnn_jax.evaluation.robustness.summary import summarize
 from tests.evaluation.robustness.test_measure import REQUEST, run
-from tests.evaluation.robustness.tiny_cifar import tiny_cifar
+from tests.evaluation.robustness.test_outcomes import measured
+from tests.evaluation.robustness.tiny_sets import tiny_cifar
 
 
 @pytest.fixture
@@ -84,6 +86,12 @@ def test_runs_of_different_data_are_refused_before_anything_is_measured(folder, 
     for key in compare._SAME:
         with pytest.raises(ValueError, match=rf"one and three cannot be compared, they differ in {key} \(1 and 2\): "):
             compare._check_same({"one": settings, "two": settings, "three": {**settings, key: 2}})
+
+
+def test_why_mce_is_missed_is_said_once(capsys):
+    summary = summarize(measured(caveat="no mCE: why", examples=10, checkpoint="best"))
+    compare._show({name: {**summary, "difference": None} for name in ("one", "two")})
+    assert capsys.readouterr().out.count("no mCE: why") == 1
 
 
 def test_where_nothing_can_be_written_nothing_is_measured(tmp_path, never_measured):

@@ -16,7 +16,7 @@ from bnn_jax.evaluation.robustness.request import Request
 from bnn_jax.training import workdir
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
 from bnn_jax.training.experiment import assemble
-from tests.evaluation.robustness.tiny_cifar import tiny_cifar
+from tests.evaluation.robustness.tiny_sets import tiny_cifar, tiny_photographs
 from tests.training import toy
 
 NAMES = ("impulse_noise", "contrast", "jpeg_compression")
@@ -230,6 +230,23 @@ def test_photographs_need_the_textures_of_frost_before_anything_is_measured(tmp_
     left_out = tuple(name for name in corruptions.ALL if name != "contrast")
     summary, _ = measure.measure(folder, Request(leave_out=left_out))
     assert (summary["severities_of"], summary["examples"]) == ("imagenet_c", 2)
+
+
+def test_where_mce_is_missed_the_reason_is_told_and_changes_no_measurement(tmp_path, capsys, recorded):
+    data = DataConfig(source=component(tiny_photographs), batch_size=2, eval_batch_size=2, crop_padding=0)
+    folder = run(tmp_path / "run", data=data)
+    request = Request(leave_out=tuple(name for name in corruptions.ALL if name != "contrast"))
+    summary = report.robustness(folder, request)
+    assert summary["caveat"].startswith("no mCE: whether the 1,000 classes of photographs are ImageNet's is not known")
+    assert summary["caveat"] in capsys.readouterr().out
+    with np.load(folder / "corruptions.npz") as stored:
+        before = dict(stored)
+    settings = json.loads(str(before["settings"]))
+    del settings["caveat"]  # as it was before there was one
+    np.savez(folder / "corruptions.npz", **{**before, "settings": json.dumps(settings)})
+    recorded.clear()
+    assert measure.measure(folder, request)[0] == summary
+    assert not recorded
 
 
 def test_published_images_are_measured_as_they_are(tmp_path):

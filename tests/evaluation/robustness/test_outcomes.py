@@ -15,6 +15,7 @@ SETTINGS = {
     "dataset": "toy",
     "step": 3,
     "alexnet": False,
+    "caveat": None,
     "paired": True,
     "stored": "memory",
     "names": list(NAMES),
