@@ -75,7 +75,15 @@ def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[s
 
 
 def difference(one: Outcomes, other: Outcomes) -> dict[str, Any]:
-    """Mean error of the other minus that of the one, over the common corruptions, image by image."""
+    """Mean error of the other minus that of the one, over the common corruptions, image by image.
+
+    Args:
+      one: outcomes (cells, images) of what is compared with; at least one of the 15 common corruptions is whole.
+      other: outcomes of the same corruptions of the same images, in the same order.
+
+    Returns:
+      "error", in [-1, 1], and "interval", the two ends of its 95 % bootstrap interval over images.
+    """
     means = [mce.mean_error(common(errors_of(outcomes))) for outcomes in (one, other)]
     per_image = means[1] - means[0]
     [interval] = mce.intervals([per_image])

@@ -20,7 +20,14 @@ _CLASSES = 1000
 
 
 def checksum(tree: Any) -> int:
-    """CRC-32 over the bytes of all arrays of a pytree, in its order."""
+    """CRC-32 over the bytes of all arrays of a pytree, in its order.
+
+    Args:
+      tree: arrays of any shapes and dtypes; these are no part of it, only the bytes are.
+
+    Returns:
+      A number in [0, 2^32).
+    """
     found = 0
     for leaf in jax.tree.leaves(tree):
         found = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), found)
