@@ -17,8 +17,8 @@ from absl import app, flags, logging
 
 from bnn_jax.evaluation import oscillation, report, spectral, weights
 from bnn_jax.evaluation.robustness.compare import compare
-from bnn_jax.evaluation.robustness.measure import SUITES, Request
 from bnn_jax.evaluation.robustness.report import robustness
+from bnn_jax.evaluation.robustness.request import GENERATED, SUITES, Request
 from bnn_jax.training import parallel
 
 REPORTS = {
@@ -28,6 +28,7 @@ REPORTS = {
     "weights": weights.weights,
 }
 COMPARING = ("oscillation",)
+WITHOUT_DATA = ("oscillation",)
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run made by train.py.")
 _REPORT = flags.DEFINE_enum("report", "accuracy", list(REPORTS), "What to find out about it.")
@@ -50,8 +51,9 @@ _PROCESS = flags.DEFINE_integer("process", -1, "Index of this process.")
 
 def _evaluate(folders: list[str]) -> None:
     if not _SUITE.value:
-        options = {"against": Path(_AGAINST.value)} if _AGAINST.value else {}
-        REPORTS[_REPORT.value](Path(_WORKDIR.value), _DATA.value, **options)
+        against = {"against": Path(_AGAINST.value)} if _AGAINST.value else {}
+        data = {"data": _DATA.value} if _DATA.value else {}
+        REPORTS[_REPORT.value](Path(_WORKDIR.value), **against, **data)
         return
     request = Request(
         suite=_SUITE.value,
@@ -77,8 +79,10 @@ def _check_flags() -> None:
     of_suites = ("data", "leave_out", "checkpoint", "seed", "stored")
     for names, belongs, there in (
         (of_suites, "--suite (the run's own data is --data_directory)", bool(_SUITE.value)),
+        (("seed", "stored"), f"--suite {GENERATED}, whose images are generated", _SUITE.value in (None, GENERATED)),
         (("out",), "--compare", _COMPARE.value),
         (("report", "against"), "--workdir without --suite: a run has a report or a suite", not _SUITE.value),
+        (("data_directory",), f"reports other than {', '.join(WITHOUT_DATA)}", _REPORT.value not in WITHOUT_DATA),
     ):
         unused = [f"--{name}" for name in names if flags.FLAGS[name].present]
         if unused and not there:

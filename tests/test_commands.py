@@ -229,21 +229,6 @@ class TestEval:
         assert "Traceback" not in errors
         assert not (tmp_path / "nowhere").exists()
 
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (("--data", "there"), "--data belongs to --suite (the run's own data is --data_directory)"),
-            (("--leave_out", "fog", "--checkpoint", "last"), "--leave_out, --checkpoint belongs to --suite"),
-            (("--suite", "corruptions", "--report", "weights"), "--report belongs to --workdir without --suite"),
-            (("--suite", "corruptions", "--out", "there"), "--out belongs to --compare"),
-        ],
-    )
-    def test_flags_without_effect_are_refused(self, tmp_path, arguments, message):
-        status, output, errors = command("eval.py", "--workdir", tmp_path, *arguments)
-        assert status == 1
-        assert message in output + errors
-        assert "Traceback" not in output + errors
-
     def test_a_run_without_a_checkpoint_is_refused_in_one_line(self, tmp_path):
         workdir.claim(tmp_path, toy.config())
         status, _, errors = command("eval.py", "--workdir", tmp_path)
@@ -285,17 +270,3 @@ class TestSuite:
         assert status == 0, errors
         assert "mean error of second minus that of first, of these two trained networks: +0.00 points" in output
         assert (tmp_path / "compare_corruptions_first_second.png").is_file()
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (["--compare", "a", "b"], "--compare takes folders of runs and a --suite"),
-            (["--suite", "corruptions"], "flag --workdir must be given"),
-            (["--workdir", "a", "--suite", "cifar10_c"], "eval.py: --suite cifar10_c needs the folder of its images"),
-        ],
-    )
-    def test_what_cannot_be_done_is_said(self, arguments, message):
-        status, output, errors = command("eval.py", *arguments)
-        assert status == 1
-        assert message in output + errors
-        assert "Traceback" not in errors

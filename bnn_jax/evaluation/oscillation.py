@@ -34,12 +34,11 @@ WIDEST = 4.0
 BINS = 81  # an odd number: the middle one lies about zero
 
 
-def oscillation(workdir: Path, data: str = "", against: Path | None = None) -> dict[str, Any]:
+def oscillation(workdir: Path, against: Path | None = None) -> dict[str, Any]:
     """Flip and flip-back ratios of each binary layer by epoch, and how its latent weights are distributed.
 
     Args:
       workdir: Folder of a run.
-      data: Of no use here: nothing is evaluated.
       against: Folder of another run of the same network, to be shown beside it.
 
     Returns:
@@ -49,7 +48,6 @@ def oscillation(workdir: Path, data: str = "", against: Path | None = None) -> d
       FileNotFoundError: If a folder is not that of a run.
       ValueError: If a run has no checkpoint or no telemetry, or the two have no layer in common.
     """
-    del data
     result = {"run": describe(workdir), **({} if against is None else {"against": describe(against)})}
     if not shared_layers(result):
         raise ValueError(f"{workdir} and {against} have no binary layer in common: compare runs of the same network")

@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from bnn_jax.evaluation.robustness import mce
-from bnn_jax.evaluation.robustness.measure import Request, measure
+from bnn_jax.evaluation.robustness.measure import measure
 from bnn_jax.evaluation.robustness.outcomes import Outcomes
 from bnn_jax.evaluation.robustness.picture import bars
-from bnn_jax.evaluation.robustness.summary import common, errors_of
+from bnn_jax.evaluation.robustness.prepare import prepare
+from bnn_jax.evaluation.robustness.request import Request
+from bnn_jax.evaluation.robustness.summary import common, errors_of, summarize
 from bnn_jax.training.console import table
 from bnn_jax.training.workdir import write_json
 
@@ -27,6 +31,8 @@ _LONGEST = 120
 def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[str, Any]:
     """Measures runs, where that is not done yet, and compares them: the same images, the same draws.
 
+    Runs that cannot be compared, or not be measured, are refused before any is measured, as far as that is known then.
+
     Args:
       workdirs: folders of the runs; the first is what the others are compared with.
       request: what to measure.
@@ -34,12 +40,12 @@ def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[s
 
     Returns:
       What was written to `compare_<stem>_<runs>.json` in that folder: "runs", for each what
-      `summary.summarize` says, and "difference", its mean error minus the first run's, with the 95 % interval of a
-      paired bootstrap over images; negative is better.
+      `summary.summarize` says of the corruptions that all runs are measured under, and "difference", its mean error
+      minus the first run's, with the 95 % interval of a paired bootstrap over images; negative is better.
 
     Raises:
       FileNotFoundError: as `measure.measure`.
-      PermissionError: if nothing can be written to `out`; before anything is measured.
+      PermissionError: if nothing can be written to `out`.
       ValueError: as `measure.measure`, and if there are fewer than two runs or they are of different data.
     """
     resolved = [workdir.resolve() for workdir in workdirs]
@@ -47,19 +53,17 @@ def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[s
         raise ValueError(f"expected at least two different runs to compare, found {[str(w) for w in workdirs]}")
     names = _short(resolved)
     folder = _writable(Path(out).expanduser() if out else resolved[0].parent)
-    summaries, outcomes = {}, {}
+    # Measuring takes hours: what cannot be compared is to be known before.
+    _check_same({name: prepare(workdir, request).settings for name, workdir in zip(names, workdirs, strict=True)})
+    outcomes: dict[str, Outcomes] = {}
     for name, workdir in zip(names, workdirs, strict=True):
         if jax.process_index() == 0:
             print(f"{workdir}:")
-        summaries[name], outcomes[name] = measure(workdir, request)
-    first = names[0]
-    for name in names[1:]:
-        differs = [key for key in _SAME if summaries[name][key] != summaries[first][key]]
-        if differs:
-            told = ", ".join(f"{key} {summaries[first][key]} and {summaries[name][key]}" for key in differs)
-            raise ValueError(f"{first} and {name} cannot be compared, they differ in {told}")
+        outcomes[name] = measure(workdir, request)[1]
+    outcomes = _alike(outcomes)
+    summaries = {name: summarize(found) for name, found in outcomes.items()}
     compared = [name for name in names[1:] if summaries[name]["mean_over"]]
-    differences = {name: difference(outcomes[first], outcomes[name]) for name in compared}
+    differences = {name: difference(outcomes[names[0]], outcomes[name]) for name in compared}
     runs = {name: {**summaries[name], "difference": differences.get(name)} for name in names}
     if jax.process_index() == 0:
         path = folder / f"compare_{request.stem}_{_together(names)}.json"
@@ -71,11 +75,45 @@ def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[s
 
 
 def difference(one: Outcomes, other: Outcomes) -> dict[str, Any]:
-    """Mean error of the other minus that of the one, over the common corruptions, image by image."""
+    """Mean error of the other minus that of the one, over the common corruptions, image by image.
+
+    Args:
+      one: outcomes (cells, images) of what is compared with; at least one of the 15 common corruptions is whole.
+      other: outcomes of the same corruptions of the same images, in the same order.
+
+    Returns:
+      "error", in [-1, 1], and "interval", the two ends of its 95 % bootstrap interval over images.
+    """
     means = [mce.mean_error(common(errors_of(outcomes))) for outcomes in (one, other)]
     per_image = means[1] - means[0]
     [interval] = mce.intervals([per_image])
     return {"error": float(per_image.mean()), "interval": list(interval)}
+
+
+def _check_same(settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuses to compare runs of different images.
+
+    Raises:
+      ValueError: if their settings differ in more than the network; says in what.
+    """
+    first, *others = settings
+    for name in others:
+        pairs = {key: (settings[first][key], settings[name][key]) for key in _SAME}
+        differs = [f"{key} ({one} and {other})" for key, (one, other) in pairs.items() if one != other]
+        if differs:
+            raise ValueError(
+                f"{first} and {name} cannot be compared, they differ in {', '.join(differs)}: compare runs of the same "
+                "test set"
+            )
+
+
+def _alike(found: Mapping[str, Outcomes]) -> dict[str, Outcomes]:
+    """Of each run what is known of all of them, which may be more than was asked for now."""
+    settings = [outcomes.settings for outcomes in found.values()]
+    names = [name for name in settings[0]["names"] if all(name in others["names"] for others in settings)]
+    if len({others["frost"] for others in settings}) > 1:
+        names = [name for name in names if name != "frost"]  # of other textures
+    return {run: outcomes.only(names) for run, outcomes in found.items()}
 
 
 def _short(workdirs: Sequence[Path]) -> list[str]:
@@ -85,28 +123,39 @@ def _short(workdirs: Sequence[Path]) -> list[str]:
 
 
 def _together(names: Sequence[str]) -> str:
-    """Names of runs as a part of a file's name; what would be too long is cut, and a checksum added."""
-    joined = "_".join(re.sub(r"[^\w.=-]", "-", name) for name in names)
-    if len(joined) <= _LONGEST:
+    """Names of runs as a part of a file's name, another one for any other runs.
+
+    They are joined by "_". Where a name has one itself, or characters are replaced or cut, a checksum is added.
+    """
+    cleaned = [re.sub(r"[^\w.=-]", "-", name) for name in names]
+    joined = "_".join(cleaned)
+    if cleaned == list(names) and joined.count("_") == len(names) - 1 and len(joined) <= _LONGEST:
         return joined
-    return f"{joined[:_LONGEST]}_{zlib.crc32(joined.encode()):08x}"
+    checksum = zlib.crc32("\0".join(names).encode())
+    return f"{joined[:_LONGEST]}_{checksum:08x}"
 
 
 def _writable(folder: Path) -> Path:
     """The folder, made if it is not there.
 
     Raises:
-      PermissionError: if it cannot be made or written to. Measuring takes hours: it is to be known before.
+      PermissionError: if it cannot be made or written to; on every process, though the first one writes alone.
+        Measuring takes hours: it is to be known before.
     """
-    try:
-        if jax.process_index() == 0:
+    found: OSError | None = None
+    if jax.process_index() == 0:
+        try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
-    except OSError as error:
+        except OSError as error:
+            found = error
+    # Without it the others would wait for the first one in their next step together, forever.
+    if multihost_utils.broadcast_one_to_all(np.int32(found is not None)):
         raise PermissionError(
-            f"{folder}: expected a folder to write the comparison to, found {error}. Name another one with --out DIR"
-        ) from error
+            f"{folder}: expected a folder to write the comparison to, found {found or 'that process 0 cannot'}. Name "
+            "another one with --out DIR"
+        ) from found
     return folder
 
 
@@ -130,6 +179,8 @@ def _show(runs: Mapping[str, Mapping[str, Any]]) -> None:
     rows = [(name, *(f"{100 * value:.2f}" for value in values)) for name, values in _lines(runs).items()]
     title = f"Error, %, of {summary['examples']:,} images of {summary['dataset']}, {summary['suite']}"
     table(f"{title}; mean over severities 1 to 5, {summary['checkpoint']} checkpoints", ("corruption", *runs), rows)
+    for caveat in dict.fromkeys(run["caveat"] for run in runs.values() if run["caveat"]):
+        print(caveat)
     for name, run in runs.items():
         if run["difference"]:
             low, high = (100 * end for end in run["difference"]["interval"])

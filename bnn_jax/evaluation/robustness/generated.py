@@ -66,7 +66,7 @@ class Generated:
         if first is None:
             return
         programs = {name: _program(corruption) for name, corruption in self.corruptions.items()}
-        states = {cell: self._state(cell) for cell in outcomes.cells if cell != CLEAN}
+        states = {cell: self._state(cell) for cell in outcomes.cells if cell != CLEAN and not outcomes.known(cell)}
         for number, batch in enumerate(eval_batches(Tail(self.test, first), batch_size=size, **reading.options)):
             start = first + number * size
             share = len(batch["label"])

@@ -20,7 +20,14 @@ _CLASSES = 1000
 
 
 def checksum(tree: Any) -> int:
-    """CRC-32 over the bytes of all arrays of a pytree, in its order."""
+    """CRC-32 over the bytes of all arrays of a pytree, in its order.
+
+    Args:
+      tree: arrays of any shapes and dtypes; these are no part of it, only the bytes are.
+
+    Returns:
+      A number in [0, 2^32).
+    """
     found = 0
     for leaf in jax.tree.leaves(tree):
         found = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), found)
@@ -35,6 +42,17 @@ def beside_alexnet(info: DatasetInfo, variant: str) -> bool:
     numbers = tuple(map(str, range(_CLASSES)))
     ids = all(re.fullmatch(r"n\d{8}", name) for name in info.class_names)
     return variant == IMAGENET_C and info.num_classes == _CLASSES and (ids or tuple(info.class_names) == numbers)
+
+
+def caveat(info: DatasetInfo, variant: str) -> str | None:
+    """Why there is no mCE where it is to be expected, of 1,000 classes at ImageNet-C's severities; None elsewhere."""
+    if variant != IMAGENET_C or info.num_classes != _CLASSES or beside_alexnet(info, variant):
+        return None
+    found = ", ".join(info.class_names[:3])
+    return (
+        f"no mCE: whether the {_CLASSES:,} classes of {info.name} are ImageNet's is not known, expected WordNet ids "
+        f"(n01440764) or the numbers 0 to {_CLASSES - 1} in order as their names, found {found} and so on"
+    )
 
 
 def labels_of(source: Source) -> np.ndarray | None:

@@ -65,6 +65,9 @@ def corruption_error(name: str, errors: np.ndarray) -> np.ndarray:
 
     Returns:
       (...).
+
+    Raises:
+      KeyError: if it is none of AlexNet's 15.
     """
     return errors.mean(0) / ALEXNET[name]
 
@@ -79,17 +82,41 @@ def relative_corruption_error(name: str, errors: np.ndarray, clean: np.ndarray) 
 
     Returns:
       (...).
+
+    Raises:
+      KeyError: if it is none of AlexNet's 15.
     """
     return (errors.mean(0) - clean) / (ALEXNET[name] - ALEXNET_CLEAN)
 
 
 def mce(errors: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Mean corruption error over AlexNet's 15 corruptions, all of which must be there: (5, ...) each to (...)."""
+    """Mean corruption error over AlexNet's 15 corruptions; others are passed over.
+
+    Args:
+      errors: of each corruption, (5, ...): shares, or 0 and 1 of each image.
+
+    Returns:
+      (...).
+
+    Raises:
+      KeyError: if one of the 15 is not there; has its name.
+    """
     return np.mean([corruption_error(name, errors[name]) for name in ALEXNET], axis=0)
 
 
 def relative_mce(errors: Mapping[str, np.ndarray], clean: np.ndarray) -> np.ndarray:
-    """Relative mean corruption error over the same 15: (5, ...) each, and (...), to (...)."""
+    """Relative mean corruption error over AlexNet's 15 corruptions; others are passed over.
+
+    Args:
+      errors: of each corruption, (5, ...): shares, or 0 and 1 of each image.
+      clean: error on clean images, (...).
+
+    Returns:
+      (...).
+
+    Raises:
+      KeyError: if one of the 15 is not there; has its name.
+    """
     return np.mean([relative_corruption_error(name, errors[name], clean) for name in ALEXNET], axis=0)
 
 

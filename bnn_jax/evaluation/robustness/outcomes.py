@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bnn_jax.evaluation.corruptions import SEVERITIES
+from bnn_jax.evaluation.corruptions import ALL, SEVERITIES
 
 # What an image came to: the right class was not among the first five, among them, the first.
 WRONG, AMONG_FIVE, RIGHT, UNKNOWN = 0, 1, 2, 255
@@ -26,6 +26,8 @@ class Cell(NamedTuple):
 
 
 CLEAN = Cell("clean", 0)
+# Settings of one part of the images, None where that part is not there: the order of clean ones, frost's textures.
+_PARTS = {"paired": CLEAN.corruption, "frost": "frost"}
 
 
 def cells_of(names: Sequence[str]) -> tuple[Cell, ...]:
@@ -41,7 +43,7 @@ class Outcomes:
       settings: what they are outcomes of, as JSON has it; others are never mixed with them.
       cells: the corruptions.
       values: uint8 (cells, images), of the four above.
-      others: outcomes of corruptions that are not asked for now, (images,) each: the file keeps them.
+      others: of corruptions that are measured in part and not asked for now, (images,) each: the file keeps them.
     """
 
     settings: dict[str, Any]
@@ -65,6 +67,11 @@ class Outcomes:
         kept = values[: len(row) - first]
         row[first : first + len(kept)] = kept
 
+    def only(self, names: Sequence[str]) -> Outcomes:
+        """Those of some corruptions, and the clean ones: to be summed up, not to be saved in place of the whole."""
+        cells = cells_of(names)
+        return Outcomes({**self.settings, "names": list(names)}, cells, np.stack([self.row(cell) for cell in cells]))
+
     def save(self, path: Path) -> None:
         """Writes a file whole or not at all."""
         part = path.with_name(path.name + ".part")
@@ -82,9 +89,19 @@ def blank(settings: dict[str, Any], names: Sequence[str], images: int) -> Outcom
 
 
 def resume(path: Path, settings: dict[str, Any], names: Sequence[str], images: int) -> Outcomes:
-    """What a file holds of these corruptions if its settings are the same, nothing otherwise.
+    """What a file holds, if its settings are the same, and these corruptions to go on with.
 
-    Clean images may have been absent before, or may be now ("paired"): that makes no corrupted ones others.
+    What is measured whole stays among the cells, and in the setting "names", asked for or not; what is measured in part
+    and not asked for is kept among the others. Of a measurement of other settings nothing is taken.
+
+    Clean images may have been absent before, or may be now ("paired"), and so may frost with its textures ("frost"):
+    that makes no other images others. Where they are absent now, what was known of them stays.
+
+    Args:
+      path: the file, which may be damaged or not there.
+      settings: as of `Outcomes`.
+      names: of the corruptions that are asked for.
+      images: of each.
     """
     fresh = blank(settings, names, images)
     if not path.is_file():
@@ -99,12 +116,22 @@ def resume(path: Path, settings: dict[str, Any], names: Sequence[str], images: i
             )
     except (ValueError, KeyError, OSError, zipfile.BadZipFile):
         return fresh
-    aside = {"names": None, "paired": None}
+    aside = dict.fromkeys(("names", "caveat", *_PARTS))
     if {**before, **aside} != {**settings, **aside} or values.shape[1:] != (images,):
         return fresh
     old = {Cell(*cell): row for cell, row in zip(cells, values, strict=True)}
-    if settings.get("paired") not in (None, before.get("paired")):
-        old.pop(CLEAN, None)  # they were in another order
-    for cell in fresh.cells:
-        fresh.row(cell)[:] = old.pop(cell, UNKNOWN)
-    return replace(fresh, others=old)
+    for key, corruption in _PARTS.items():
+        if settings.get(key) is None:
+            settings = {**settings, key: before.get(key)}
+        elif settings[key] != before.get(key):
+            old = {cell: row for cell, row in old.items() if cell.corruption != corruption}
+    names = [name for name in ALL if name in names or _whole(name, old)]
+    known = blank({**settings, "names": names}, names, images)
+    for cell in known.cells:
+        known.row(cell)[:] = old.pop(cell, UNKNOWN)
+    return replace(known, others=old)
+
+
+def _whole(name: str, rows: Mapping[Cell, np.ndarray]) -> bool:
+    cells = [Cell(name, severity) for severity in SEVERITIES]
+    return all(cell in rows and not np.any(rows[cell] == UNKNOWN) for cell in cells)

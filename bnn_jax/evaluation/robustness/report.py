@@ -9,8 +9,9 @@ from typing import Any
 import jax
 
 from bnn_jax.evaluation.corruptions import COMMON, SEVERITIES
-from bnn_jax.evaluation.robustness.measure import GENERATED, MEMORY, Request, measure
+from bnn_jax.evaluation.robustness.measure import measure
 from bnn_jax.evaluation.robustness.picture import heat_map
+from bnn_jax.evaluation.robustness.request import GENERATED, MEMORY, Request
 from bnn_jax.training.console import table
 
 
@@ -59,7 +60,7 @@ def show(summary: Mapping[str, Any]) -> None:
 
 
 def conclusions(summary: Mapping[str, Any]) -> list[str]:
-    """Clean error, mean error, mCE and relative mCE, those there are, in words."""
+    """Clean error, mean error, mCE and relative mCE, those there are, in words; why mCE is missed, if it is."""
     over = summary["mean_over"]
     absent = [name for name in COMMON if name not in over]
     # A mean over fewer is another quantity.
@@ -71,7 +72,8 @@ def conclusions(summary: Mapping[str, Any]) -> list[str]:
         "relative_mce": f"relative mCE{_caveat(summary)}",
     }
     found = {key: summary[key] for key in named if summary.get(key)}
-    return [f"{named[key]}: {100 * value['error']:.2f} % ({_interval(value)})" for key, value in found.items()]
+    told = [f"{named[key]}: {100 * value['error']:.2f} % ({_interval(value)})" for key, value in found.items()]
+    return [*told, *([summary["caveat"]] if summary["caveat"] else [])]
 
 
 def _caveat(summary: Mapping[str, Any]) -> str:

@@ -28,12 +28,13 @@ def summarize(outcomes: Outcomes) -> dict[str, Any]:
     """What a JSON file holds of a measurement, finished or not.
 
     Returns:
-      The settings, and: "complete", whether every corruption is measured; "clean", error and counts of the images
-      themselves, None if they are not there; "corruptions", for each its errors and
-      counts at severities 1 to 5, their mean "error" and its 95 % "interval"; "mean_error" over those of the 15 common
-      corruptions which "mean_over" names, with its interval; and, if the setting "alexnet" says that errors may be set
-      beside AlexNet's and those are all 15, "mce" and "relative_mce", the latter without an interval if the
-      clean images are not known to be in the corrupted ones' order (setting "paired"). Errors are shares in [0, 1].
+      The settings, among them "caveat", why there is no mCE where it is to be expected, and: "complete", whether every
+      corruption is measured; "clean", error and counts of the images themselves, None if they are not there;
+      "corruptions", for each its errors and counts at severities 1 to 5, their mean "error" and its 95 % "interval";
+      "mean_error" over those of the 15 common corruptions which "mean_over" names, with its interval; and, if the
+      setting "alexnet" says that errors may be set beside AlexNet's and those are all 15, "mce" and "relative_mce", the
+      latter without an interval if the clean images are not known to be in the corrupted ones' order (setting
+      "paired"). Errors are shares in [0, 1].
     """
     errors = errors_of(outcomes)
     clean = outcomes.row(CLEAN)

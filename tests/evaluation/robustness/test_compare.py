@@ -1,12 +1,19 @@
 """Runs under the same corruptions, one beside the other."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
-from bnn_jax.evaluation.robustness import compare
+from bnn_jax.config import DataConfig, component
+from bnn_jax.evaluation import corruptions
+from bnn_jax.evaluation.robustness import compare, outcomes
+from bnn_jax.evaluation.robustness.request import Request
+from bnn_jax.evaluation.robustness.summary import summarize
 from tests.evaluation.robustness.test_measure import REQUEST, run
+from tests.evaluation.robustness.test_outcomes import measured
+from tests.evaluation.robustness.tiny_sets import tiny_cifar
 
 
 @pytest.fixture
@@ -37,15 +44,58 @@ def test_runs_are_compared_image_by_image(folder, tmp_path, capsys):
     compare.compare([folder, other], REQUEST, str(tmp_path / "new" / "place"))
     assert (tmp_path / "compare_corruptions_two_one.json").exists()
     assert (tmp_path / "new" / "place" / "compare_corruptions_one_two.png").exists()
+    # Asking for less takes nothing away.
+    fewer = Request(leave_out=tuple(name for name in corruptions.ALL if name != "contrast"))
+    assert compare.compare([folder, other], fewer)["runs"] == result
 
 
-def test_where_nothing_can_be_written_nothing_is_measured(tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
+def test_what_is_known_of_all_runs_is_compared(tmp_path):
+    def known(*names, frost=None):
+        found = outcomes.blank({"names": list(names), "frost": frost}, names, 4)
+        found.values[1:] = np.arange(len(found.values) - 1)[:, None] % 3
+        return found
 
+    one, two = known("snow", "frost", "fog", frost=5), known("frost", "fog", "contrast", frost=5)
+    alike = compare._alike({"one": one, "two": two})
+    assert [found.settings["names"] for found in alike.values()] == [["frost", "fog"]] * 2
+    assert alike["one"].cells == outcomes.cells_of(("frost", "fog"))
+    np.testing.assert_array_equal(alike["one"].values[1:], one.values[6:])
+    np.testing.assert_array_equal(alike["two"].values[1:], two.values[1:11])
+    for frost, names in ((6, ("frost", "fog")), (None, ("fog",))):
+        alike = compare._alike({"one": one, "two": known(*names, frost=frost)})
+        assert alike["one"].settings["names"] == ["fog"]
+
+
+@pytest.fixture
+def never_measured(monkeypatch):
     def never(*_):
         raise AssertionError("measured")
 
     monkeypatch.setattr(compare, "measure", never)
+
+
+def test_runs_of_different_data_are_refused_before_anything_is_measured(folder, tmp_path, never_measured):
+    data = DataConfig(source=component(tiny_cifar), batch_size=8, eval_batch_size=6, crop_padding=0)
+    other = run(tmp_path / "other", data=data)
+    with pytest.raises(
+        ValueError, match=r"one and other cannot be .* dataset \(digits and cifar10\), examples \(359 and"
+    ):
+        compare.compare([folder, other], REQUEST)
+    settings = dict.fromkeys(compare._SAME, 1)
+    compare._check_same({"one": {**settings, "weights": 1}, "two": {**settings, "weights": 2}})
+    for key in compare._SAME:
+        with pytest.raises(ValueError, match=rf"one and three cannot be compared, they differ in {key} \(1 and 2\): "):
+            compare._check_same({"one": settings, "two": settings, "three": {**settings, key: 2}})
+
+
+def test_why_mce_is_missed_is_said_once(capsys):
+    summary = summarize(measured(caveat="no mCE: why", examples=10, checkpoint="best"))
+    compare._show({name: {**summary, "difference": None} for name in ("one", "two")})
+    assert capsys.readouterr().out.count("no mCE: why") == 1
+
+
+def test_where_nothing_can_be_written_nothing_is_measured(tmp_path, never_measured):
+    (tmp_path / "file").touch()
     with pytest.raises(PermissionError, match=r"expected a folder to write the comparison to.* --out DIR"):
         compare.compare([tmp_path / "a", tmp_path / "b"], REQUEST, str(tmp_path / "file"))
 
@@ -55,4 +105,11 @@ def test_names_of_many_runs_are_cut_and_stay_apart():
     found = [compare._together(run) for run in names]
     assert len(set(found)) == 2
     assert all(len(name) < 140 and "/" not in name for name in found)
-    assert compare._together(["a/b", "c d"]) == "a-b_c-d"
+
+
+def test_names_of_other_runs_are_others():
+    assert compare._together(["one", "lr=0.1", "s-2"]) == "one_lr=0.1_s-2"
+    alike = [["a/b", "c"], ["a-b", "c"], ["a", "b/c"], ["a", "b-c"], ["a b", "c"], ["a_b", "c"], ["a", "b_c"]]
+    found = [compare._together(names) for names in [*alike, ["a", "b", "c"], ["c", "a-b"]]]
+    assert len(set(found)) == len(found)
+    assert all(re.fullmatch(r"[\w.=-]+", name) for name in found)

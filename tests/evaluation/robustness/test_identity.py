@@ -7,7 +7,7 @@ import pytest
 from bnn_jax.data import Absent, DatasetInfo, array_source
 from bnn_jax.data.image_folder import folder_records
 from bnn_jax.data.images import ImageSource, View
-from bnn_jax.evaluation.robustness.identity import beside_alexnet, checksum, labels_of
+from bnn_jax.evaluation.robustness.identity import beside_alexnet, caveat, checksum, labels_of
 
 IDS = tuple(f"n{number:08d}" for number in range(1000))
 
@@ -26,6 +26,14 @@ class TestAlexNet:
         assert not beside_alexnet(info(IDS[:100]), "imagenet_c")
         assert not beside_alexnet(info([f"class {i}" for i in range(1000)]), "imagenet_c")
         assert not beside_alexnet(info(IDS, side=32), "cifar10_c")
+
+    def test_what_might_be_imagenet_is_told_of(self):
+        named = [f"class {i}" for i in range(1000)]
+        told = caveat(info(named, "photos"), "imagenet_c")
+        assert "the 1,000 classes of photos are ImageNet's is not known" in told
+        assert "found class 0, class 1, class 2 and" in told
+        for classes, variant in ((IDS, "imagenet_c"), (IDS[:100], "imagenet_c"), (named, "cifar10_c")):
+            assert caveat(info(classes), variant) is None
 
 
 def test_a_checksum_sees_every_value_of_every_array():

@@ -43,6 +43,16 @@ def test_all_fifteen_are_needed():
     del errors["frost"]
     with pytest.raises(KeyError, match="frost"):
         mce.mce(errors)
+    with pytest.raises(KeyError, match="frost"):
+        mce.relative_mce(errors, np.array(0.2))
+    for function in (mce.corruption_error, lambda *of: mce.relative_corruption_error(*of, np.array(0.2))):
+        with pytest.raises(KeyError, match="saturate"):
+            function("saturate", errors["fog"])
+
+
+def test_extra_ones_change_nothing():
+    more = {**alexnets(), "saturate": np.ones(5)}
+    np.testing.assert_allclose([mce.mce(more), mce.relative_mce(more, np.array(mce.ALEXNET_CLEAN))], 1)
 
 
 class TestIntervals:

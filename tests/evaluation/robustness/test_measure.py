@@ -11,12 +11,12 @@ from bnn_jax.config import DataConfig, component
 from bnn_jax.data import image_folder, normalize
 from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.robustness import generated, measure, outcomes, report
-from bnn_jax.evaluation.robustness.measure import Request
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, UNKNOWN, Cell
+from bnn_jax.evaluation.robustness.request import Request
 from bnn_jax.training import workdir
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
 from bnn_jax.training.experiment import assemble
-from tests.evaluation.robustness.tiny_cifar import tiny_cifar
+from tests.evaluation.robustness.tiny_sets import tiny_cifar, tiny_photographs
 from tests.training import toy
 
 NAMES = ("impulse_noise", "contrast", "jpeg_compression")
@@ -134,6 +134,46 @@ def test_an_interrupted_measurement_is_continued(folder, monkeypatch):
     assert not seen
 
 
+@pytest.fixture
+def recorded(monkeypatch):
+    """The corruptions of which anything is recorded from here on."""
+    seen, record = set(), outcomes.Outcomes.record
+
+    def watched(self, cell, first, values):
+        seen.add(cell.corruption)
+        record(self, cell, first, values)
+
+    monkeypatch.setattr(outcomes.Outcomes, "record", watched)
+    return seen
+
+
+def test_frost_is_added_left_out_and_there_again_and_nothing_else_is_measured_again(folder, recorded):
+    without, both = (
+        Request(leave_out=tuple(name for name in corruptions.ALL if name not in names))
+        for names in (("contrast",), ("contrast", "frost"))
+    )
+    _, first = measure.measure(folder, without)
+    assert (recorded, first.settings["frost"]) == ({"clean", "contrast"}, None)
+    recorded.clear()
+    summary, whole = measure.measure(folder, both)
+    assert recorded == {"frost"}
+    assert summary["frost"] is not None
+    for cell in first.cells:
+        np.testing.assert_array_equal(whole.row(cell), first.row(cell))
+    recorded.clear()
+    # What is measured stays: in the files, and in what they tell.
+    for request in (without, both):
+        again, found = measure.measure(folder, request)
+        assert again == summary == json.loads((folder / "corruptions.json").read_text())
+        np.testing.assert_array_equal(found.values, whole.values)
+    assert not recorded
+    # Frost is known already: more is measured without its being asked for.
+    more = Request(leave_out=tuple(name for name in corruptions.ALL if name != "pixelate"))
+    again, _ = measure.measure(folder, more)
+    assert recorded == {"pixelate"}
+    assert list(again["corruptions"]) == ["frost", "contrast", "pixelate"]
+
+
 def test_a_checkpoint_further_on_is_measured_anew(folder):
     first = measure.measure(folder, REQUEST)[1].values
     checkpoints = Checkpoints(folder)
@@ -192,6 +232,23 @@ def test_photographs_need_the_textures_of_frost_before_anything_is_measured(tmp_
     assert (summary["severities_of"], summary["examples"]) == ("imagenet_c", 2)
 
 
+def test_where_mce_is_missed_the_reason_is_told_and_changes_no_measurement(tmp_path, capsys, recorded):
+    data = DataConfig(source=component(tiny_photographs), batch_size=2, eval_batch_size=2, crop_padding=0)
+    folder = run(tmp_path / "run", data=data)
+    request = Request(leave_out=tuple(name for name in corruptions.ALL if name != "contrast"))
+    summary = report.robustness(folder, request)
+    assert summary["caveat"].startswith("no mCE: whether the 1,000 classes of photographs are ImageNet's is not known")
+    assert summary["caveat"] in capsys.readouterr().out
+    with np.load(folder / "corruptions.npz") as stored:
+        before = dict(stored)
+    settings = json.loads(str(before["settings"]))
+    del settings["caveat"]  # as it was before there was one
+    np.savez(folder / "corruptions.npz", **{**before, "settings": json.dumps(settings)})
+    recorded.clear()
+    assert measure.measure(folder, request)[0] == summary
+    assert not recorded
+
+
 def test_published_images_are_measured_as_they_are(tmp_path):
     names, rng = ("fog", "snow"), np.random.default_rng(1)
     images = {name: rng.integers(0, 256, (40, 32, 32, 3), np.uint8) for name in names}
@@ -217,14 +274,6 @@ def test_published_images_are_measured_as_they_are(tmp_path):
 def test_small_images_were_never_stored_as_jpeg(folder):
     with pytest.raises(ValueError, match="never stored as JPEG"):
         measure.measure(folder, Request(stored="jpeg85"))
-
-
-def test_extra_corruptions_that_are_not_published_are_not_asked_for(tmp_path):
-    (tmp_path / "saturate.npy").touch()
-    names = measure._names(Request("cifar10_c", str(tmp_path)))
-    assert names == (*corruptions.COMMON, "saturate")
-    with pytest.raises(ValueError, match=r"found none: .* has none of speckle_noise"):
-        measure._names(Request("cifar10_c", str(tmp_path), (*corruptions.COMMON, "saturate")))
 
 
 def test_a_published_set_of_other_images_is_refused(folder):

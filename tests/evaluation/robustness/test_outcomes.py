@@ -9,12 +9,13 @@ from bnn_jax.evaluation.robustness.outcomes import CLEAN, UNKNOWN, Cell
 from bnn_jax.evaluation.robustness.report import conclusions
 from bnn_jax.evaluation.robustness.summary import summarize
 
-NAMES = ("fog", "snow", "saturate")
+NAMES = ("snow", "fog", "saturate")
 SETTINGS = {
     "suite": "corruptions",
     "dataset": "toy",
     "step": 3,
     "alexnet": False,
+    "caveat": None,
     "paired": True,
     "stored": "memory",
     "names": list(NAMES),
@@ -56,10 +57,19 @@ class TestResume:
         np.testing.assert_array_equal(again.row(Cell("snow", 4)), found.row(Cell("snow", 4)))
         np.testing.assert_array_equal(again.row(CLEAN), found.row(CLEAN))
         assert (again.row(Cell("contrast", 1)) == UNKNOWN).all()
-        assert Cell("fog", 1) not in again.cells
 
-    def test_what_is_not_asked_for_is_kept(self, tmp_path):
+    def test_what_is_measured_whole_is_told_of_asked_for_or_not(self, tmp_path):
         found = measured()
+        found.row(Cell("fog", 3))[4:] = UNKNOWN
+        found.save(tmp_path / "a.npz")
+        again = outcomes.resume(tmp_path / "a.npz", {**SETTINGS, "names": ["contrast"]}, ("contrast",), 10)
+        assert again.settings["names"] == ["snow", "contrast", "saturate"]
+        assert again.cells == outcomes.cells_of(("snow", "contrast", "saturate"))
+        assert set(summarize(again)["corruptions"]) == {"snow", "saturate"}
+
+    def test_what_is_measured_in_part_and_not_asked_for_is_kept(self, tmp_path):
+        found = measured()
+        found.row(Cell("fog", 3))[4:] = UNKNOWN
         found.save(tmp_path / "a.npz")
         outcomes.resume(tmp_path / "a.npz", {**SETTINGS, "names": ["snow"]}, ("snow",), 10).save(tmp_path / "a.npz")
         again = outcomes.resume(tmp_path / "a.npz", SETTINGS, NAMES, 10)
@@ -81,6 +91,18 @@ class TestResume:
         again = outcomes.resume(tmp_path / "a.npz", {**SETTINGS, "paired": now}, NAMES, 10)
         np.testing.assert_array_equal(again.values[1:], found.values[1:])
         assert again.known(CLEAN) == kept
+        assert again.settings["paired"] is True
+
+    @pytest.mark.parametrize(("before", "now", "kept", "told"), [(5, 6, False, 6), (5, None, True, 5), (5, 5, True, 5)])
+    def test_frost_of_other_textures_is_measured_again_and_it_alone(self, tmp_path, before, now, kept, told):
+        names = ("snow", "frost")
+        found = measured(names, frost=before)
+        found.save(tmp_path / "a.npz")
+        settings = {**SETTINGS, "names": list(names), "frost": now}
+        again = outcomes.resume(tmp_path / "a.npz", settings, names, 10)
+        np.testing.assert_array_equal(again.values[:6], found.values[:6])
+        assert [again.known(Cell("frost", severity)) for severity in SEVERITIES] == [kept] * 5
+        assert again.settings["frost"] == told
 
     def test_a_damaged_file_begins_anew(self, tmp_path):
         (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 and no more")
@@ -105,7 +127,7 @@ class TestSummary:
 
     def test_the_mean_is_over_the_common_ones_and_says_which(self):
         summary = summarize(measured())
-        assert summary["mean_over"] == ["fog", "snow"]
+        assert summary["mean_over"] == ["snow", "fog"]
         means = [summary["corruptions"][name]["error"] for name in ("fog", "snow")]
         np.testing.assert_allclose(summary["mean_error"]["error"], np.mean(means))
         assert "mce" not in summary

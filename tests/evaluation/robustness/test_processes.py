@@ -9,7 +9,7 @@ import numpy as np
 
 from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.robustness import measure, outcomes
-from bnn_jax.evaluation.robustness.measure import Request
+from bnn_jax.evaluation.robustness.request import Request
 from tests.conftest import ROOT
 from tests.evaluation.robustness.test_measure import run
 from tests.training import toy
@@ -65,12 +65,28 @@ MEASURE = f"""
 """
 
 
-def launch(folder, stop=""):
+UNWRITABLE = """
+    import sys
+    from pathlib import Path
+
+    from bnn_jax.evaluation.robustness import compare, measure
+    from bnn_jax.training import parallel
+
+    folder, port, process, _ = Path(sys.argv[1]), *sys.argv[2:5]
+    parallel.initialize(f"localhost:{port}", 2, int(process))
+    try:
+        compare.compare([folder / "a", folder / "b"], measure.Request(), str(folder / "file"))
+    except PermissionError as error:
+        print(error, flush=True)
+"""
+
+
+def launch(folder, stop="", code=MEASURE):
     """Output of each of two processes, stopped after as many batches are recorded."""
     port, running = str(free_port()), []
     settings = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": toy.XLA_FLAGS.format(2), "PYTHONPATH": str(ROOT)}
     for process in ("0", "1"):
-        command = [sys.executable, "-c", textwrap.dedent(MEASURE), str(folder), port, process, str(stop)]
+        command = [sys.executable, "-c", textwrap.dedent(code), str(folder), port, process, str(stop)]
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         running.append(subprocess.Popen(command, env={**os.environ, **settings}, cwd=ROOT, text=True, **streams))
     outputs = [process.communicate()[0] for process in running]
@@ -95,3 +111,10 @@ def test_two_processes_stop_continue_and_find_what_one_finds(tmp_path):
         assert len(np.unique(stored["values"])) > 1
     again, _ = measure.measure(folder, Request(leave_out=LEFT_OUT))
     assert again == summary
+
+
+def test_where_the_first_cannot_write_neither_measures(tmp_path):
+    (tmp_path / "file").touch()
+    first, second = launch(tmp_path, code=UNWRITABLE)
+    assert "expected a folder to write the comparison to, found [Errno" in first
+    assert "expected a folder to write the comparison to, found that process 0 cannot. Name" in second
