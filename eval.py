@@ -10,8 +10,10 @@
 Prints a table and writes eval.json into the workdir; a report or a suite writes its own JSON file, and a picture.
 """
 
+import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags, logging
 
@@ -70,6 +72,11 @@ def _evaluate(folders: list[str]) -> None:
         robustness(Path(_WORKDIR.value), request)
 
 
+def _stop(*_: Any) -> None:
+    """On SIGTERM: as Ctrl-C, so that what was measured is saved."""
+    raise KeyboardInterrupt(signal.SIGTERM)
+
+
 def _check_flags() -> None:
     """Refuses flags that would change nothing.
 
@@ -99,14 +106,16 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"--against is for --report {' or '.join(COMPARING)}, found {_REPORT.value!r}")
     _check_flags()
     logging.set_verbosity(logging.ERROR)
+    signal.signal(signal.SIGTERM, _stop)
     parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     try:
         _evaluate(argv[1:])
     except (ValueError, FileNotFoundError, PermissionError) as error:
         sys.exit(f"eval.py: {error}")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print("eval.py: stopped. The same command continues a suite.", file=sys.stderr)
-        sys.exit(130)
+        # The shell's convention for a program which a signal ended.
+        sys.exit(128 + (stopped.args[0] if stopped.args else signal.SIGINT))
 
 
 if __name__ == "__main__":

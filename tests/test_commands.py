@@ -14,6 +14,7 @@ import pytest
 from bnn_jax.config import to_dict
 from bnn_jax.config.file import load
 from bnn_jax.evaluation import corruptions
+from bnn_jax.evaluation.robustness.outcomes import UNKNOWN
 from bnn_jax.training import workdir
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
 from bnn_jax.training.experiment import assemble
@@ -270,3 +271,25 @@ class TestSuite:
         assert status == 0, errors
         assert "mean error of second minus that of first, of these two trained networks: +0.00 points" in output
         assert (tmp_path / "compare_corruptions_first_second.png").is_file()
+
+    STOPPED = """
+    import os, runpy, signal
+    from bnn_jax.evaluation.robustness.outcomes import Outcomes
+    recorded = Outcomes.record
+    def record(self, cell, first, values):
+        recorded(self, cell, first, values)
+        if cell.corruption == "contrast":
+            os.kill(os.getpid(), signal.SIGTERM)
+    Outcomes.record = record
+    runpy.run_path("eval.py", run_name="__main__")
+    """
+
+    def test_a_suite_ended_by_a_signal_keeps_what_it_has(self, whole, tmp_path):
+        shutil.copytree(whole[0], tmp_path / "run")
+        arguments = ["--workdir", tmp_path / "run", "--suite", "corruptions", self.LEFT_OUT]
+        status, _, errors = command("eval.py", *arguments, code=self.STOPPED)
+        assert status == 143, errors
+        assert errors.endswith("eval.py: stopped. The same command continues a suite.\n")
+        assert not json.loads((tmp_path / "run" / "corruptions.json").read_text())["complete"]
+        with np.load(tmp_path / "run" / "corruptions.npz") as stored:
+            assert (stored["values"] != UNKNOWN).any()

@@ -54,9 +54,10 @@ def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
     experiment, suite, settings = prepared.experiment, prepared.suite, prepared.settings
     path = workdir / f"{request.stem}.npz"
     outcomes = resume(path, settings, settings["names"], len(suite))
-    parallel.check_agreement(
-        "what was measured before (is the workdir shared?)", str(np.sum(outcomes.values != UNKNOWN))
-    )
+    known = int(np.sum(outcomes.values != UNKNOWN))
+    parallel.check_agreement("what was measured before (is the workdir shared?)", str(known))
+    if path.is_file() and not known and not outcomes.others and jax.process_index() == 0:
+        print(f"{path} holds nothing of these weights and images: it is measured anew, and will be replaced.")
 
     def save() -> None:
         if jax.process_index() == 0:
@@ -83,18 +84,23 @@ def _reading(experiment: Experiment) -> Reading:
 def _run(
     suite: Suite, outcomes: Outcomes, reading: Reading, step: Callable[[Any], Any], save: Callable[[], None]
 ) -> None:
-    """Measures what is not known; whatever ends it, what was measured is saved."""
+    """Measures what is not known; whatever ends it, what was measured is saved.
+
+    If that is nothing, what a file holds of other images stays.
+    """
     size = reading.batch_size
     starts = range(0, len(suite), size)
     total = len(outcomes.cells) * len(starts)
     done = sum(outcomes.known(cell, start, size) for cell in outcomes.cells for start in starts)
     waiting: deque[tuple[Any, int, Any]] = deque()
-    saved = time.monotonic()
+    saved, measured = time.monotonic(), 0
 
     def settle(most: int) -> None:
+        nonlocal measured
         while len(waiting) > most:
             cell, first, found = waiting.popleft()
             outcomes.record(cell, first, np.asarray(found))
+            measured += 1
 
     try:
         with Steps(total, done, quiet=jax.process_index() != 0) as steps:
@@ -102,12 +108,13 @@ def _run(
                 waiting.append((part.cell, part.first, step(part.batch)))
                 settle(_IN_FLIGHT)
                 steps.advance(f"{part.cell.corruption} {part.cell.severity or ''}".strip())
-                if time.monotonic() - saved > _SAVE_EVERY:
+                if measured and time.monotonic() - saved > _SAVE_EVERY:
                     save()
                     saved = time.monotonic()
             settle(0)
     finally:
-        save()
+        if measured:
+            save()
 
 
 def make_outcome_step(model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Callable[..., Array]:

@@ -60,6 +60,9 @@ class Published:
                 yield Part(cell, first + number * size, dict(parallel.split(batch)))
 
 
+_CIFAR = (10, (32, 32, 3))  # classes and image shape
+
+
 def cifar10_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source) -> Published:
     """CIFAR-10-C: `root/<corruption>.npy`, uint8 (50,000, 32, 32, 3), 10,000 of each severity, and `labels.npy`.
 
@@ -73,7 +76,7 @@ def cifar10_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source)
       FileNotFoundError: if files are missing.
       ValueError: if they are damaged, or the run was trained on something else, or its test images are others.
     """
-    if (info.num_classes, info.image_shape) != (10, (32, 32, 3)):
+    if (info.num_classes, info.image_shape) != _CIFAR:
         raise ValueError(
             f"CIFAR-10-C is for networks of CIFAR-10; this run's data is {info.name}, {info.num_classes} "
             f"classes of images {info.image_shape}"
@@ -114,6 +117,8 @@ def imagenet_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source
 
     Args, errors as `cifar10_c`.
     """
+    if (info.num_classes, info.image_shape) == _CIFAR:
+        raise ValueError(f"ImageNet-C is for networks of ImageNet; this run's data is {info.name}: use cifar10_c")
     places = {name: _find(root, name) for name in names}
     missing = [name for name, place in places.items() if place is None]
     if missing:

@@ -10,7 +10,7 @@ from PIL import Image
 from bnn_jax.config import DataConfig, component
 from bnn_jax.data import image_folder, normalize
 from bnn_jax.evaluation import corruptions
-from bnn_jax.evaluation.robustness import generated, measure, outcomes, report
+from bnn_jax.evaluation.robustness import generated, measure, outcomes, prepare, report
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, UNKNOWN, Cell
 from bnn_jax.evaluation.robustness.request import Request
 from bnn_jax.training import workdir
@@ -205,6 +205,22 @@ def test_best_last_and_other_seeds_keep_what_was_measured_of_each(folder, monkey
         summary, again = measure.measure(folder, request)
         assert summary == before[0]
         np.testing.assert_array_equal(again.values, before[1].values)
+
+
+def test_a_measurement_that_comes_to_nothing_leaves_that_of_other_images_as_it_was(folder, monkeypatch, capsys):
+    measure.measure(folder, REQUEST)
+    before = (folder / "corruptions.npz").read_bytes(), (folder / "corruptions.json").read_bytes()
+    monkeypatch.setattr(prepare, "PIXELS", prepare.PIXELS + 1)
+
+    def unreadable(*_):
+        raise ValueError("no images")
+        yield
+
+    monkeypatch.setattr(generated.Generated, "parts", unreadable)
+    with pytest.raises(ValueError, match="no images"):
+        measure.measure(folder, REQUEST)
+    assert before == ((folder / "corruptions.npz").read_bytes(), (folder / "corruptions.json").read_bytes())
+    assert "holds nothing of these weights and images" in capsys.readouterr().out
 
 
 def test_other_weights_of_the_same_step_are_measured_anew(folder, tmp_path):

@@ -137,5 +137,8 @@ def test_other_classes_are_refused(folders):
     other = DatasetInfo("photos", 2, (16, 16, 3), (0.5,) * 3, (0.2,) * 3, ("cat", "dog"))
     with pytest.raises(ValueError, match="differ from those the run was trained on"):
         published.imagenet_c(folders, NAMES, other, Absent(4))
+    small = DatasetInfo("cifar10", 10, (32, 32, 3), (0.5,) * 3, (0.2,) * 3, tuple("0123456789"))
+    with pytest.raises(ValueError, match="this run's data is cifar10: use cifar10_c"):
+        published.imagenet_c(folders, NAMES, small, Absent(4))
     with pytest.raises(FileNotFoundError, match="found none of frost"):
         published.imagenet_c(folders, ("fog", "frost"), PHOTOS, Absent(4))
