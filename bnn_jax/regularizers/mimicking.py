@@ -10,11 +10,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from bnn_jax.losses import Outputs
+from bnn_jax.ops.divergence import softmax_divergence
 from bnn_jax.regularizers.kernels import FIRST, kernels
 
 # What a distribution runs over: axes of a kernel (..., in, out), which are joined.
@@ -67,9 +67,8 @@ def weight_mimicking(
 
     def divergence(own: Array, other: Array) -> Array:
         axes = OVER[over](own.ndim)
-        log_s, log_t = (jax.nn.log_softmax(_wide(w) / temperature, axes) for w in (own, other))
-        parts = jnp.exp(log_t) * (log_t - log_s)
-        return jnp.mean(parts if reduction == "elements" else jnp.sum(parts, axes))
+        each = softmax_divergence(own / temperature, other / temperature, axes)
+        return jnp.sum(each) / own.size if reduction == "elements" else jnp.mean(each)
 
     pairs = _pairs(student, teacher, where, skip)
     return temperature**2 * sum((divergence(*pair) for pair in pairs[1:]), divergence(*pairs[0]))
