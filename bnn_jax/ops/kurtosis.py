@@ -22,7 +22,8 @@ def kurtosis(w: Array, *, per_column: bool = False) -> Array:
 
     Returns:
       Scalar or (k,), float32 or wider. 0, without gradient, of what has no kurtosis: constants, and values that deviate
-      by less than about 2e-8 or more than 1e9, whose fourth powers float32 does not hold.
+      by less than about 2e-8 or more than 1e9, whose fourth powers float32 does not hold. NaN, as is its gradient,
+      where a value is NaN or infinite (or so large that the sum is).
     """
     return _kurtosis(w.astype(jnp.promote_types(w.dtype, jnp.float32)), per_column)
 
@@ -33,13 +34,14 @@ def _kurtosis(w: Array, per_column: bool) -> Array:
 
 
 class _Moments(NamedTuple):
-    """Mean, variance (unbiased), mean cube and kurtosis; which are sound."""
+    """Mean, variance (unbiased), mean cube and kurtosis; which are sound, and what the kurtosis is of others."""
 
     mean: Array
     var: Array
     third: Array
     value: Array
     sound: Array
+    none: Array
 
 
 def _moments(w: Array, per_column: bool) -> _Moments:
@@ -56,8 +58,10 @@ def _moments(w: Array, per_column: bool) -> _Moments:
     var = second * (n / (n - 1))
     limits = jnp.finfo(w.dtype)
     sound = (var > (_CONSTANT * mean) ** 2) & (var * var > limits.tiny / limits.eps) & jnp.isfinite(fourth)
-    value = jnp.where(sound, fourth / jnp.where(sound, var * var, 1.0), 0.0)
-    return _Moments(mean, jnp.where(sound, var, 1.0), third, value, sound)
+    # Fourth powers of finite values may be infinite; an infinite value is NaN away from its mean.
+    none = jnp.where(jnp.isnan(fourth), jnp.nan, 0.0)
+    value = jnp.where(sound, fourth / jnp.where(sound, var * var, 1.0), none)
+    return _Moments(mean, jnp.where(sound, var, 1.0), third, value, sound, none)
 
 
 @_kurtosis.defjvp
@@ -68,10 +72,10 @@ def _jvp(per_column: bool, primals: tuple[Array], tangents: tuple[Array]) -> tup
     n = w.shape[0] if per_column else w.size
     std = jnp.sqrt(m.var)
     cubic, linear = (4.0 / n) / std, (4.0 / (n - 1)) * m.value / std
-    factors = (m.sound, cubic, linear, m.third / (std * std * std), m.mean, std)
-    sound, cubic, linear, third, mean, std = (_rows(v, per_column) for v in factors)
+    factors = (m.sound, m.none, cubic, linear, m.third / (std * std * std), m.mean, std)
+    sound, none, cubic, linear, third, mean, std = (_rows(v, per_column) for v in factors)
     z = (w - mean) / std
-    slope = jnp.where(sound, cubic * (z * z * z - third) - linear * z, 0.0)
+    slope = jnp.where(sound, cubic * (z * z * z - third) - linear * z, none)
     columns = jnp.sum(slope * dw, axis=0)
     return m.value, columns if per_column else jnp.sum(columns)
 

@@ -40,7 +40,8 @@ def weight_kurtosis(w: Array, *, per_channel: bool = False) -> Array:
 
     Returns:
       Scalar, or (features,); float32 or wider. 0, without gradient, where all values are the same
-      (or so small or large that their fourth powers leave the range of float32).
+      (or so small or large that their fourth powers leave the range of float32). NaN, as is its gradient, where a
+      value is NaN or infinite.
 
     Raises:
       ValueError: If there are fewer than two values.
@@ -73,7 +74,8 @@ def kurtosis(
       per_channel: Whether each output channel is to have the target, and the mean over these is taken.
 
     Returns:
-      Scalar, float32 or wider. A weight whose values are all the same adds nothing.
+      Scalar, float32 or wider. A weight whose values are all the same adds nothing; one that is not finite makes it
+      NaN.
 
     Raises:
       ValueError: If a rule matches nothing, a weight has no target, or targets and weights differ in number.
@@ -95,7 +97,7 @@ def kurtosis(
 
 def _distance(w: Array, target: float, per_channel: bool) -> Array:
     values = weight_kurtosis(w, per_channel=per_channel)
-    return jnp.mean(jnp.where(values > 0, jnp.square(values - target), 0.0))
+    return jnp.mean(jnp.where(values == 0, 0.0, jnp.square(values - target)))
 
 
 def targets_of(target: Target, paths: Sequence[str]) -> dict[str, float]:

@@ -77,6 +77,16 @@ class TestStatistic:
         assert float(loss) == 0
         np.testing.assert_array_equal(np.asarray(grad), 0)
 
+    @pytest.mark.parametrize("wrong", [np.nan, np.inf])
+    @pytest.mark.parametrize("reduction", ["mean", "max"])
+    @pytest.mark.parametrize("per_channel", [False, True])
+    def test_a_weight_that_is_not_finite_is_seen(self, wrong, reduction, per_channel):
+        params = {name: jax.random.normal(jax.random.key(i), SHAPE) for i, name in enumerate("ab")}
+        params["b"] = params["b"].at[0, 0, 0, 0].set(wrong)
+        loss, grads = jax.value_and_grad(lambda p: kurtosis(p, reduction=reduction, per_channel=per_channel))(params)
+        assert np.isnan(float(loss))
+        assert np.isnan(np.asarray(grads["b"])[..., 0]).all()
+
     def test_the_released_hazard_is_finite(self, golden):
         w = jnp.asarray(hwio(golden("bdbnn", "kurtosis_single")["const_w"]))
         loss, grad = jax.value_and_grad(lambda v: kurtosis(v, 1.8))(w)
