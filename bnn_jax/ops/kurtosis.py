@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from bnn_jax.ops.precision import wide
+
 # A standard deviation below this share of the mean is what rounding leaves of a constant.
 _CONSTANT = 1e-6
 
@@ -25,7 +27,7 @@ def kurtosis(w: Array, *, per_column: bool = False) -> Array:
       by less than about 2e-8 or more than 1e9, whose fourth powers float32 does not hold. NaN, as is its gradient,
       where a value is NaN or infinite (or so large that the sum is).
     """
-    return _kurtosis(w.astype(jnp.promote_types(w.dtype, jnp.float32)), per_column)
+    return _kurtosis(wide(w), per_column)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))

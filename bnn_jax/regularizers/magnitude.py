@@ -5,12 +5,13 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from bnn_jax.ops.precision import wide
 from bnn_jax.regularizers.kernels import kernels
 
 
 def ridge(params: Any, *, where: str = "", skip: str = "") -> Array:
     """Sum of w^2 over the chosen weights, float32 or wider; arguments as `bnn_jax.regularizers.kernels.kernels`."""
-    return sum((jnp.sum(jnp.square(_wide(w))) for w in kernels(params, where, skip).values()), jnp.zeros(()))
+    return sum((jnp.sum(jnp.square(wide(w))) for w in kernels(params, where, skip).values()), jnp.zeros(()))
 
 
 def unit_magnitude(params: Any, *, where: str = "", skip: str = "") -> Array:
@@ -19,14 +20,10 @@ def unit_magnitude(params: Any, *, where: str = "", skip: str = "") -> Array:
     At its minimum, where all weights are +1 or -1, the gradient is 0. Arguments as
     `bnn_jax.regularizers.kernels.kernels`.
     """
-    return sum((_distance(_wide(w)) for w in kernels(params, where, skip).values()), jnp.zeros(()))
+    return sum((_distance(wide(w)) for w in kernels(params, where, skip).values()), jnp.zeros(()))
 
 
 def _distance(w: Array) -> Array:
     squares = jnp.sum(jnp.square(jnp.abs(w) - 1.0))
     # The root of 0 has no finite slope.
     return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
-
-
-def _wide(w: Array) -> Array:
-    return w.astype(jnp.promote_types(w.dtype, jnp.float32))

@@ -15,6 +15,7 @@ from jax import Array, lax
 
 from bnn_jax.losses import Outputs
 from bnn_jax.ops.divergence import softmax_divergence
+from bnn_jax.ops.precision import wide
 from bnn_jax.regularizers.kernels import FIRST, kernels
 
 # What a distribution runs over: axes of a kernel (..., in, out), which are joined.
@@ -107,11 +108,7 @@ def _pairs(student: Any, teacher: Any, where: str, skip: str) -> list[tuple[Arra
             + "\n  ".join(lines[:8])
             + more
         )
-    return [(_wide(w), lax.stop_gradient(_wide(other[path]))) for path, w in own.items()]
-
-
-def _wide(w: Array) -> Array:
-    return w.astype(jnp.promote_types(w.dtype, jnp.float32))
+    return [(wide(w), lax.stop_gradient(wide(other[path]))) for path, w in own.items()]
 
 
 def mimicking_term(
