@@ -115,6 +115,18 @@ class TestStatistic:
     def test_fewer_than_two_values_are_refused(self):
         with pytest.raises(ValueError, match=r"two or more values, found shape \(1, 3\)"):
             weight_kurtosis(jnp.ones((1, 3)), per_channel=True)
+        for shape in ((), (1,), (0, 3)):
+            with pytest.raises(ValueError, match=r"two or more values, found shape \("):
+                weight_kurtosis(jnp.ones(shape))
+
+    @pytest.mark.parametrize(
+        ("shape", "per_channel", "found"),
+        [((), False, r"'a/gain': \(\)"), ((1, 1), False, r"'a/gain': \(1, 1\)"), ((5,), True, r"'a/gain': \(5,\)")],
+    )
+    def test_a_chosen_weight_with_fewer_is_named_and_no_other(self, shape, per_channel, found):
+        params = {"a": {"gain": jnp.ones(shape), "kernel": jnp.ones(SHAPE)}}
+        with pytest.raises(ValueError, match=rf"found shapes \{{{found}\}}: leave these out"):
+            kurtosis(params, where=".", per_channel=per_channel)
 
 
 class TestChoice:
