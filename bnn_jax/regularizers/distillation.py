@@ -77,6 +77,9 @@ def distillation_term(
       temperature: Of "kl".
       reduction: Of "kl": "batch" or "elements".
 
+    Returns:
+      `Outputs -> scalar`. It raises ValueError if there is no teacher, else as `soft_cross_entropy` or `kl_divergence`.
+
     Raises:
       ValueError: For an unknown kind.
     """

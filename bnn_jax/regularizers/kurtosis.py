@@ -198,6 +198,9 @@ def kurtosis_term(
       reduction: "mean", "sum" or "max".
       per_channel: Whether each output channel is to have the target.
 
+    Returns:
+      `Outputs -> scalar`, see `KurtosisTerm`. It raises ValueError as `kurtosis` does.
+
     Raises:
       ValueError: If both `target` and `targets` are given.
     """

@@ -10,15 +10,35 @@ from bnn_jax.regularizers.kernels import kernels
 
 
 def ridge(params: Any, *, where: str = "", skip: str = "") -> Array:
-    """Sum of w^2 over the chosen weights, float32 or wider; arguments as `bnn_jax.regularizers.kernels.kernels`."""
+    """Sum of w^2 over the chosen weights.
+
+    Args:
+      params: Any pytree of floating-point arrays.
+      where: Which weights, see `bnn_jax.regularizers.kernels.kernels`.
+      skip: Which of these not.
+
+    Returns:
+      Scalar, float32 or wider.
+
+    Raises:
+      ValueError: If a rule matches nothing, or nothing is left.
+    """
     return sum((jnp.sum(jnp.square(wide(w))) for w in kernels(params, where, skip).values()), jnp.zeros(()))
 
 
 def unit_magnitude(params: Any, *, where: str = "", skip: str = "") -> Array:
-    """Sum over the chosen weights of the norm || |w| - 1 ||_2, float32 or wider.
+    """Sum over the chosen arrays of the norm || |w| - 1 ||_2.
 
-    At its minimum, where all weights are +1 or -1, the gradient is 0. Arguments as
-    `bnn_jax.regularizers.kernels.kernels`.
+    Args:
+      params: Any pytree of floating-point arrays.
+      where: Which weights, see `bnn_jax.regularizers.kernels.kernels`.
+      skip: Which of these not.
+
+    Returns:
+      Scalar, float32 or wider. An array of nothing but +1 and -1, where it is least, has the gradient 0.
+
+    Raises:
+      ValueError: If a rule matches nothing, or nothing is left.
     """
     return sum((_distance(wide(w)) for w in kernels(params, where, skip).values()), jnp.zeros(()))
 

@@ -129,6 +129,9 @@ def mimicking_term(
       skip: Which of these not: the first one, by its name in this library's networks.
       form: "softmax", or "raw", which is `raw_weight_mimicking`.
 
+    Returns:
+      `Outputs -> scalar`. It raises ValueError if there is no teacher, else as `weight_mimicking`.
+
     Raises:
       ValueError: For an unknown form.
     """
