@@ -1,21 +1,16 @@
-"""What a term of the loss costs: seconds of a training step with it over those without.
+"""What a term of the loss costs: seconds of a training step with it beside those without.
 
     python benchmarks/terms.py --config configs/cifar10/lcr_resnet18.py --term lipschitz
 
-Both steps, and the teacher's forward pass alone where the term is the only one which needs it, run in one process and
-take turns, round by round; the ratio is the median over rounds. The teacher's forward is told apart, since any use of a
-teacher costs it:
+Both steps run in one process and take turns, round by round; printed is the median over rounds of with / without - 1,
+with its quartiles. Any use of a teacher's outputs costs its forward pass, which is not the term's: where no other term
+needs them, the step without reads those outputs too, in a term that does nothing else.
 
-    cost of the term = (with - without - teacher) / without
-
-Options: --batch N (default 64), --rounds N, --steps N (per round), --json FILE.
+Options: --batch N (default 64), --rounds N (2 or more), --steps N (per round), --json FILE.
 """
 
-import argparse
-import json
-import statistics
 import sys
-import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,94 +19,106 @@ sys.path.insert(0, str(ROOT))
 
 from bnn_jax.training.host_memory import keep_freed_memory  # noqa: E402 (before JAX starts its backend)
 
-keep_freed_memory()
+if __name__ == "__main__":
+    keep_freed_memory()
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+from jax import Array  # noqa: E402
 
-from benchmarks.steps import Step  # noqa: E402
+from benchmarks import steps  # noqa: E402
 from bnn_jax import losses  # noqa: E402
-from bnn_jax.config import Config  # noqa: E402
+from bnn_jax.config import Config, LossConfig, component  # noqa: E402
 from bnn_jax.config.file import load  # noqa: E402
+from bnn_jax.losses import Outputs  # noqa: E402
 from bnn_jax.training.experiment import assemble  # noqa: E402
 from bnn_jax.training.state import without_losses  # noqa: E402
 
-
-class TeacherForward:
-    """The teacher's forward pass alone, on as many images."""
-
-    def __init__(self, step: Step):
-        teacher, size = step.experiment.teacher, step.experiment.config.data.batch_size
-        self.variables = step.experiment.init_state().teacher
-        self.images = jnp.ones((size, *step.experiment.splits.info.image_shape))
-        self.forward = jax.jit(lambda v, x: teacher.apply(v, x, train=False, progress=1.0))
-
-    def seconds(self, steps: int) -> float:
-        """Runs it some times and says how long that took."""
-        began = time.perf_counter()
-        for _ in range(steps):
-            jax.block_until_ready(self.forward(self.variables, self.images))
-        return time.perf_counter() - began
+LOGITS = "logits"
 
 
-def watches_teacher(config: Config) -> bool:
-    """Whether some term of the loss depends on what the teacher makes of the images."""
+def glance(names: tuple[str, ...]) -> Callable[[Outputs], Array]:
+    """A term which reads these outputs of the teacher, "logits" or names of features, and has no gradient."""
+
+    def term(outputs: Outputs) -> Array:
+        teacher = outputs.require_teacher("glance")
+        seen = {LOGITS: teacher.logits, **teacher.features}
+        return sum((jnp.mean(seen[name]) for name in names), jnp.zeros(()))
+
+    return term
+
+
+def watched(config: Config) -> dict[str, set[str]]:
+    """Which outputs of the teacher, "logits" or names of features, each term of the loss depends on, by its name."""
     experiment = assemble(config)
-    state = experiment.init_state()
-    images = jnp.zeros((2, *experiment.splits.info.image_shape))
-    logits, features = experiment.model.apply(state.variables, images)
-    taught = experiment.teacher.apply(state.teacher, images)
-    unknown = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), taught)
-    outputs = losses.Outputs(
-        logits,
-        jnp.zeros(2, jnp.int32),
-        features,
-        without_losses(state.params),
-        0.0,
-        losses.Teacher(*unknown, state.teacher["params"]),
-    )
     terms = [losses.Term(loss.name, loss.term.build()) for loss in config.losses]
-    # What is not a number is not lost on its way to the loss.
-    return bool(jnp.isnan(losses.total(terms, outputs, experiment.learned)[0]))
+    if experiment.teacher is None:
+        return {term.name: set() for term in terms}
+    images = jnp.zeros((2, *experiment.splits.info.image_shape))
+    state = experiment.abstract_state()
+    own = jax.eval_shape(experiment.model.apply, state.variables, images)
+    taught = jax.eval_shape(experiment.teacher.apply, state.teacher, images)
+    rng = np.random.default_rng(0)
+    # Random, so that no two are the same and no distance between them is a special case.
+    drawn = jax.tree.map(
+        lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype),
+        (own, without_losses(state.params), taught, state.teacher["params"]),
+    )
+    (logits, features), params, taught, weights = drawn
+
+    @jax.jit
+    def values(taught: tuple[Array, dict[str, Array]]) -> dict[str, Array]:
+        teacher = losses.Teacher(*taught, weights)
+        outputs = losses.Outputs(logits, jnp.zeros(2, jnp.int32), features, params, 0.0, teacher)
+        return losses.total(terms, outputs, experiment.learned)[1]
+
+    found: dict[str, set[str]] = {term.name: set() for term in terms}
+    before = values(taught)
+    for output in (LOGITS, *taught[1]):
+        doubled = (
+            taught[0] * (2 if output == LOGITS else 1),
+            {name: map_ * (2 if output == name else 1) for name, map_ in taught[1].items()},
+        )
+        for name, value in values(doubled).items():
+            if value != before[name]:
+                found[name].add(output)
+    return found
 
 
-def measure(path: str, term: str, batch: int, rounds: int, steps: int) -> dict[str, float]:
-    """Medians over rounds, in seconds per step, and the shares."""
-    config = load(path)
+def without(config: Config, term: str) -> Config:
+    """The experiment without the term, which still needs of the teacher what the term needs.
+
+    Raises:
+      ValueError: If there is no such term.
+    """
     rest = [loss for loss in config.losses if loss.name != term]
     if len(rest) == len(config.losses):
-        sys.exit(f"{path} has no term {term!r}: it has {[loss.name for loss in config.losses]}")
-    # Without the term the teacher's pass is of no use, and not computed.
-    sides = {"with": Step(config, batch), "without": Step(replace(config, losses=rest), batch)}
-    if config.teacher is not None and not watches_teacher(replace(config, losses=rest)):
-        sides["teacher"] = TeacherForward(sides["with"])
-    times = {name: [] for name in sides}
-    for i in range(rounds + 1):
-        for name, side in sides.items():
-            seconds = side.seconds(steps) / steps
-            if i:  # the first round compiles
-                times[name].append(seconds)
-    teacher = times.get("teacher", [0.0] * rounds)
-    costs = [(a - b - t) / b for a, b, t in zip(times["with"], times["without"], teacher, strict=True)]
-    row = {f"{name} s": statistics.median(values) for name, values in times.items()}
-    return {**row, "cost": statistics.median(costs), "cost min": min(costs), "cost max": max(costs)}
+        raise ValueError(f"there is no term {term!r}: the config has {[loss.name for loss in config.losses]}")
+    needs = watched(config)
+    if alone := needs.pop(term).difference(*needs.values()):
+        rest.append(LossConfig(term, component(glance, names=tuple(sorted(alone)))))
+    return replace(config, losses=rest)
+
+
+def measure(path: str, term: str, batch: int, rounds: int, count: int) -> dict[str, float]:
+    """Medians over rounds, in seconds per step, and the share that the term adds."""
+    config = steps.on_random_images(load(path), batch)
+    bare = without(config, term)
+    times = steps.take_turns({"with": steps.Step(config, batch), "without": steps.Step(bare, batch)}, rounds, count)
+    return steps.summary(times, "cost", [a / b - 1 for a, b in zip(times["with"], times["without"], strict=True)])
 
 
 def main() -> None:
     """Parses the command line, runs, prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", required=True)
+    parser = steps.options(__doc__, rounds=12, steps=2)
     parser.add_argument("--term", required=True)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--json", default="")
-    options = parser.parse_args()
-    row = measure(options.config, options.term, options.batch, options.rounds, options.steps)
-    for name, value in row.items():
-        print(f"{name:>12}  {value:.1%}" if name.startswith("cost") else f"{name:>12}  {value:.3f}")
-    if options.json:
-        Path(options.json).write_text(json.dumps(row, indent=2) + "\n")
+    given = parser.parse_args()
+    try:
+        row = measure(given.config, given.term, given.batch, given.rounds, given.steps)
+    except ValueError as error:
+        sys.exit(f"{given.config}: {error}")
+    steps.show(row, given.json)
 
 
 if __name__ == "__main__":

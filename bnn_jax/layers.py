@@ -19,6 +19,7 @@ from bnn_jax.binarizers import ActivationBinarizer, WeightBinarizer
 from bnn_jax.binarizers.base import Progress
 from bnn_jax.ops import convolution
 from bnn_jax.ops.batch_norm import batch_norm
+from bnn_jax.ops.precision import wide
 
 Initializer = Callable[..., Array]
 MEMORY = "memory"
@@ -126,8 +127,8 @@ class BinaryDense(_Binarizable):
         """Maps `x`, (..., in), to (..., features)."""
         x = self._inputs(x, progress)
         kernel, scale = self._kernel((x.shape[-1], self.features), train, progress)
-        wide = jnp.promote_types(x.dtype, kernel.dtype)
-        y = jnp.matmul(x.astype(wide), kernel.astype(wide), precision=lax.Precision.HIGHEST)
+        dtype = jnp.promote_types(x.dtype, kernel.dtype)
+        y = jnp.matmul(x.astype(dtype), kernel.astype(dtype), precision=lax.Precision.HIGHEST)
         if scale is not None:
             y = y * jnp.expand_dims(scale, range(y.ndim - 1))
         if not self.use_bias:
@@ -163,13 +164,13 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, shape)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape)
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        values = wide(x)
         if not train:
             factor = scale * lax.rsqrt(running_var.value + self.epsilon)
             offset = bias - running_mean.value * factor
-            return (wide * _spread(factor, x) + _spread(offset, x)).astype(x.dtype)
+            return (values * _spread(factor, x) + _spread(offset, x)).astype(x.dtype)
         axis_name = None if self.is_initializing() else self.axis_name
-        y, statistics = batch_norm(wide, scale, bias, epsilon=self.epsilon, axis_name=axis_name)
+        y, statistics = batch_norm(values, scale, bias, epsilon=self.epsilon, axis_name=axis_name)
         if not self.is_initializing() and self.is_mutable_collection("batch_stats"):
             count = x.size // x.shape[-1] * (lax.axis_size(axis_name) if axis_name else 1)
             unbiased = statistics.var * (count / max(count - 1, 1))

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from bnn_jax.ops.precision import wide
+
 Params = Mapping[str, Array]
 Memory = Mapping[str, Array]
 Progress = float | Array
@@ -162,4 +164,4 @@ def filters(w: Array, *, caller: str) -> Array:
             f"{caller} needs two or more weights per filter for a variance, found shape {w.shape} with {n}: "
             "leave this layer in full precision"
         )
-    return w.astype(jnp.promote_types(w.dtype, jnp.float32)).reshape(n, w.shape[-1])
+    return wide(w).reshape(n, w.shape[-1])

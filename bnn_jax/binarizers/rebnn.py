@@ -25,6 +25,7 @@ from jax import Array, lax
 from bnn_jax import ste
 from bnn_jax.binarizers.base import Binary, Gradients, Memory, Params, Progress, WeightBinarizer, filters
 from bnn_jax.binarizers.reactnet import mean_magnitude
+from bnn_jax.ops.precision import wide
 
 RULES = ("adaptive", "constant", "released")
 RELEASED_GAMMA = 2e-4
@@ -130,13 +131,13 @@ def rebnn(
 
     def quantize(w: Array, params: Params, memory: Memory, *, train: bool, progress: Progress) -> tuple[Binary, Memory]:
         del train, progress
-        wide, alpha = _wide(w), _positive(params["scale"])
+        latent, alpha = wide(w), _positive(params["scale"])
         if not released:
-            return Binary(ste.sign(wide, ste.clip), alpha), memory
+            return Binary(ste.sign(latent, ste.clip), alpha), memory
         fixed = lax.stop_gradient(alpha)
         # d code = (dw + w d|s| / |s|) / 0.02, which the product with 0.02 |s| makes |s| dw + w d|s|.
-        path = (wide + lax.stop_gradient(wide) * _per_filter(alpha / fixed, w)) / magnitude
-        return Binary(ste.straight_through(ste.sign(lax.stop_gradient(wide)), path), magnitude * fixed), memory
+        path = (latent + lax.stop_gradient(latent) * _per_filter(alpha / fixed, w)) / magnitude
+        return Binary(ste.straight_through(ste.sign(lax.stop_gradient(latent)), path), magnitude * fixed), memory
 
     def penalty(w: Array, params: Params, memory: Memory, *, progress: Progress) -> Array:
         del progress
@@ -169,13 +170,9 @@ def rebnn(
 
 def _positive(scale: Array) -> Array:
     """|s|, at least `SMALLEST_SCALE`, with the derivative of |s| (+1 at zero)."""
-    magnitude = jnp.abs(_wide(scale))
+    magnitude = jnp.abs(wide(scale))
     return ste.straight_through(jnp.maximum(magnitude, SMALLEST_SCALE), magnitude)
 
 
 def _per_filter(v: Array, w: Array) -> Array:
     return jnp.expand_dims(v, range(w.ndim - 1))
-
-
-def _wide(x: Array) -> Array:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

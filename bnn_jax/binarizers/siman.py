@@ -39,6 +39,7 @@ from bnn_jax.binarizers.base import (
     filters,
 )
 from bnn_jax.ops import order
+from bnn_jax.ops.precision import wide
 from bnn_jax.ops.standardize import standardize, standardize_sign
 
 EPS = 1e-5
@@ -181,8 +182,7 @@ def siman_activations() -> ActivationBinarizer:
 
     def apply(x: Array, params: Params, *, progress: Progress) -> Array:
         del params, progress
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        return standardize_sign(wide, EPS).astype(x.dtype)
+        return standardize_sign(wide(x), EPS).astype(x.dtype)
 
     return ActivationBinarizer("standardized sign", apply)
 

@@ -106,7 +106,15 @@ def _measure(state: TrainState, path: LayerPath, binarizer: WeightBinarizer | No
 
 
 def quantization_error(w: Array, w_b: Array) -> float:
-    """|w - w_b|^2 / |w|^2 in float32; 0 if both are zero."""
+    """|w - w_b|^2 / |w|^2, what binarizing loses of a weight.
+
+    Args:
+      w: Latent weight, any shape, float32.
+      w_b: What it becomes, same shape, floating point.
+
+    Returns:
+      0 or more, computed in float32; |w_b|^2 if `w` is zero.
+    """
     size = float(jnp.sum(jnp.square(w)))
     return float(jnp.sum(jnp.square(w - w_b.astype(jnp.float32)))) / (size or 1.0)
 

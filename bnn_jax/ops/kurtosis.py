@@ -1,10 +1,13 @@
-"""Kurtosis of an array, in float32 at least, with its gradient written out: few passes over memory."""
+"""Kurtosis of an array, in float32 at least, with its derivative written out: few passes over memory."""
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+from bnn_jax.ops.precision import wide
 
 # A standard deviation below this share of the mean is what rounding leaves of a constant.
 _CONSTANT = 1e-6
@@ -20,22 +23,30 @@ def kurtosis(w: Array, *, per_column: bool = False) -> Array:
       per_column: Whether each column has a kurtosis of its own.
 
     Returns:
-      Scalar or (k,), float32 or wider; differentiable in reverse mode. 0, without gradient, of what has no kurtosis:
-      constants, and values that deviate by less than about 2e-8 or more than 1e9, whose fourth powers float32 does
-      not hold.
+      Scalar or (k,), float32 or wider. 0, without gradient, of what has no kurtosis: constants, and values that deviate
+      by less than about 2e-8 or more than 1e9, whose fourth powers float32 does not hold. NaN, as is its gradient,
+      where a value is NaN or infinite (or so large that the sum is).
     """
-    return _kurtosis(w.astype(jnp.promote_types(w.dtype, jnp.float32)), per_column)
+    return _kurtosis(wide(w), per_column)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _kurtosis(w: Array, per_column: bool) -> Array:
-    return _forward(w, per_column)[0]
+    return _moments(w, per_column).value
 
 
-_Kept = tuple[Array, Array, Array, Array, Array]
+class _Moments(NamedTuple):
+    """Mean, variance (unbiased), mean cube and kurtosis; which are sound, and what the kurtosis is of others."""
+
+    mean: Array
+    var: Array
+    third: Array
+    value: Array
+    sound: Array
+    none: Array
 
 
-def _forward(w: Array, per_column: bool) -> tuple[Array, _Kept]:
+def _moments(w: Array, per_column: bool) -> _Moments:
     n = w.shape[0] if per_column else w.size
 
     def average(values: Array) -> Array:
@@ -49,23 +60,26 @@ def _forward(w: Array, per_column: bool) -> tuple[Array, _Kept]:
     var = second * (n / (n - 1))
     limits = jnp.finfo(w.dtype)
     sound = (var > (_CONSTANT * mean) ** 2) & (var * var > limits.tiny / limits.eps) & jnp.isfinite(fourth)
-    value = jnp.where(sound, fourth / jnp.where(sound, var * var, 1.0), 0.0)
-    return value, (w, mean, jnp.where(sound, var, 0.0), third, value)
+    # Fourth powers of finite values may be infinite; an infinite value is NaN away from its mean.
+    none = jnp.where(jnp.isnan(fourth), jnp.nan, 0.0)
+    value = jnp.where(sound, fourth / jnp.where(sound, var * var, 1.0), none)
+    return _Moments(mean, jnp.where(sound, var, 1.0), third, value, sound, none)
 
 
-def _backward(per_column: bool, kept: _Kept, g: Array) -> tuple[Array]:
+@_kurtosis.defjvp
+def _jvp(per_column: bool, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     # With z = (w - mean) / std:  dK/dw = 4 / (n std) (z^3 - mean z^3) - 4 K / ((n - 1) std) z.
-    w, mean, var, third, value = kept
+    (w,), (dw,) = primals, tangents
+    m = _moments(w, per_column)
     n = w.shape[0] if per_column else w.size
-    std = jnp.sqrt(jnp.where(var > 0, var, 1.0))
-    cubic, linear = g * (4.0 / n) / std, g * (4.0 / (n - 1)) * value / std
-    factors = (var > 0, cubic, linear, third / (std * std * std), mean, std)
-    sound, cubic, linear, third, mean, std = (_rows(v, per_column) for v in factors)
+    std = jnp.sqrt(m.var)
+    cubic, linear = (4.0 / n) / std, (4.0 / (n - 1)) * m.value / std
+    factors = (m.sound, m.none, cubic, linear, m.third / (std * std * std), m.mean, std)
+    sound, none, cubic, linear, third, mean, std = (_rows(v, per_column) for v in factors)
     z = (w - mean) / std
-    return (jnp.where(sound, cubic * (z * z * z - third) - linear * z, 0.0),)
-
-
-_kurtosis.defvjp(_forward, _backward)
+    slope = jnp.where(sound, cubic * (z * z * z - third) - linear * z, none)
+    columns = jnp.sum(slope * dw, axis=0)
+    return m.value, columns if per_column else jnp.sum(columns)
 
 
 def _rows(v: Array, per_column: bool) -> Array:

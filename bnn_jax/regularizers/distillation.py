@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from bnn_jax.losses import Outputs
+from bnn_jax.ops.divergence import softmax_divergence
 
 KINDS = ("soft_cross_entropy", "kl")
 
@@ -52,9 +53,8 @@ def kl_divergence(student: Array, teacher: Array, temperature: float = 4.0, redu
     if reduction not in ("batch", "elements"):
         raise ValueError(f"unknown reduction {reduction!r}: expected 'batch' or 'elements'")
     student, teacher = _logits(student, teacher)
-    log_s, log_t = (jax.nn.log_softmax(logits / temperature) for logits in (student, teacher))
-    parts = jnp.exp(log_t) * (log_t - log_s)
-    return temperature**2 * jnp.mean(parts if reduction == "elements" else jnp.sum(parts, axis=-1))
+    each = softmax_divergence(student / temperature, teacher / temperature, (-1,))
+    return temperature**2 * (jnp.sum(each) / student.size if reduction == "elements" else jnp.mean(each))
 
 
 def _logits(student: Array, teacher: Array) -> tuple[Array, Array]:
@@ -76,6 +76,9 @@ def distillation_term(
       kind: "soft_cross_entropy", which knows no temperature, or "kl".
       temperature: Of "kl".
       reduction: Of "kl": "batch" or "elements".
+
+    Returns:
+      `Outputs -> scalar`. It raises ValueError if there is no teacher, else as `soft_cross_entropy` or `kl_divergence`.
 
     Raises:
       ValueError: For an unknown kind.

@@ -21,6 +21,9 @@ def kernels(params: Any, where: str = "", skip: str = "", *, whose: str = "the p
       skip: Regular expression: which of these are left out. "": none.
       whose: They are, for messages.
 
+    Returns:
+      One or more of the leaves, as they are, by path.
+
     Raises:
       ValueError: If a rule matches nothing, or nothing is left; lists the paths.
     """

@@ -10,6 +10,7 @@ to a target:  L = mean over layers of (K(w_l) - target_l)^2.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from numbers import Real
 from typing import Any
 
@@ -40,15 +41,19 @@ def weight_kurtosis(w: Array, *, per_channel: bool = False) -> Array:
 
     Returns:
       Scalar, or (features,); float32 or wider. 0, without gradient, where all values are the same
-      (or so small or large that their fourth powers leave the range of float32).
+      (or so small or large that their fourth powers leave the range of float32). NaN, as is its gradient, where a
+      value is NaN or infinite.
 
     Raises:
       ValueError: If there are fewer than two values.
     """
-    flat = w.reshape(-1, w.shape[-1])
-    if (flat.shape[0] if per_channel else flat.size) < 2:
+    if not _has_kurtosis(w.shape, per_channel):
         raise ValueError(f"kurtosis needs two or more values, found shape {w.shape} (per_channel = {per_channel})")
-    return moments.kurtosis(flat, per_column=per_channel)
+    return moments.kurtosis(w.reshape(-1, w.shape[-1]), per_column=per_channel)
+
+
+def _has_kurtosis(shape: tuple[int, ...], per_channel: bool) -> bool:
+    return prod(shape[:-1] if per_channel else shape) > 1
 
 
 def kurtosis(
@@ -73,10 +78,12 @@ def kurtosis(
       per_channel: Whether each output channel is to have the target, and the mean over these is taken.
 
     Returns:
-      Scalar, float32 or wider. A weight whose values are all the same adds nothing.
+      Scalar, float32 or wider. A weight whose values are all the same adds nothing; one that is not finite makes it
+      NaN.
 
     Raises:
-      ValueError: If a rule matches nothing, a weight has no target, or targets and weights differ in number.
+      ValueError: If a rule matches nothing, a weight has no target or fewer than two values (names it), or targets and
+        weights differ in number.
 
     Example:
       >>> loss = cross_entropy + kurtosis(params, target=1.4, skip="^stem")
@@ -86,6 +93,12 @@ def kurtosis(
     if isinstance(target, str) and not skip:
         raise ValueError(f"the targets {target!r} leave out the first convolution: say in `skip` which that is")
     chosen = kernels(params, where, skip)
+    without = {path: jnp.shape(w) for path, w in chosen.items() if not _has_kurtosis(jnp.shape(w), per_channel)}
+    if without:
+        raise ValueError(
+            f"kurtosis needs two or more values (per_channel = {per_channel}), found shapes {without}: leave these out "
+            "by `where` or `skip`"
+        )
     wanted = targets_of(target, list(chosen))
     parts = jnp.stack([_distance(w, wanted[path], per_channel) for path, w in chosen.items()])
     if reduction == "max":
@@ -95,7 +108,7 @@ def kurtosis(
 
 def _distance(w: Array, target: float, per_channel: bool) -> Array:
     values = weight_kurtosis(w, per_channel=per_channel)
-    return jnp.mean(jnp.where(values > 0, jnp.square(values - target), 0.0))
+    return jnp.mean(jnp.where(values == 0, 0.0, jnp.square(values - target)))
 
 
 def targets_of(target: Target, paths: Sequence[str]) -> dict[str, float]:
@@ -184,6 +197,9 @@ def kurtosis_term(
       skip: Which of these not: the first one, by its name in this library's networks.
       reduction: "mean", "sum" or "max".
       per_channel: Whether each output channel is to have the target.
+
+    Returns:
+      `Outputs -> scalar`, see `KurtosisTerm`. It raises ValueError as `kurtosis` does.
 
     Raises:
       ValueError: If both `target` and `targets` are given.

@@ -72,12 +72,30 @@ def released_weight(alpha: float, batch_size: int) -> float:
 
     `lipschitz_retention` is a mean over the batch already. Alpha was 8 and the batch 128 on ImageNet; as the
     norms grow with the width of a network, so must the coefficient be chosen anew.
+
+    Args:
+      alpha: The paper's coefficient.
+      batch_size: Images in the global batch.
+
+    Returns:
+      What to multiply `lipschitz_retention` with.
     """
     return alpha / batch_size / 1e4
 
 
 def norms(features: Sequence[Array], *, n_iter: int = 1) -> list[Array]:
-    """The retention norm (batch,) of each pair of consecutive feature maps."""
+    """The retention norm of each pair of consecutive feature maps.
+
+    Args:
+      features: N feature maps, from input to output, each (batch, height, width, channels), floating point.
+      n_iter: Power iterations, see `power_iteration_norm`.
+
+    Returns:
+      N - 1 arrays (batch,), float32 or wider.
+
+    Raises:
+      ValueError: If a map is larger than the one before or of another batch, or `n_iter` is less than 1.
+    """
     return [retention_norm(a, b, n_iter) for a, b in pairwise(features)]
 
 
@@ -104,8 +122,14 @@ def lipschitz_term(
       n_iter: Power iterations.
       kind: "difference" (as released) or "ratio".
       source: Whose constants are to be retained. "teacher": the teacher's, features of the same names (as
-        released). "latent": the network's own, of its features before their sign (the paper's figure).
+        released). "latent": the network's own, of the features as they are, against those of their signs (the
+        paper's figure): the sign is taken at zero, also where the network's activations shift (`rsign`) or standardize
+        their inputs first, and its gradient is that of `ste.clip`.
       learn_scales: Whether to learn a factor for each of the network's features, as the release does.
+
+    Returns:
+      `Outputs -> scalar`, a `Learning` (one scale for each feature, 1 at first) where `learn_scales`. It raises
+      ValueError if the outputs lack a feature, or the teacher that "teacher" needs; else as `lipschitz_retention`.
 
     Raises:
       ValueError: For an unknown source, or fewer than two features.

@@ -10,11 +10,12 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from bnn_jax.losses import Outputs
+from bnn_jax.ops.divergence import softmax_divergence
+from bnn_jax.ops.precision import wide
 from bnn_jax.regularizers.kernels import FIRST, kernels
 
 # What a distribution runs over: axes of a kernel (..., in, out), which are joined.
@@ -67,9 +68,8 @@ def weight_mimicking(
 
     def divergence(own: Array, other: Array) -> Array:
         axes = OVER[over](own.ndim)
-        log_s, log_t = (jax.nn.log_softmax(_wide(w) / temperature, axes) for w in (own, other))
-        parts = jnp.exp(log_t) * (log_t - log_s)
-        return jnp.mean(parts if reduction == "elements" else jnp.sum(parts, axes))
+        each = softmax_divergence(own / temperature, other / temperature, axes)
+        return jnp.sum(each) / own.size if reduction == "elements" else jnp.mean(each)
 
     pairs = _pairs(student, teacher, where, skip)
     return temperature**2 * sum((divergence(*pair) for pair in pairs[1:]), divergence(*pairs[0]))
@@ -108,11 +108,7 @@ def _pairs(student: Any, teacher: Any, where: str, skip: str) -> list[tuple[Arra
             + "\n  ".join(lines[:8])
             + more
         )
-    return [(_wide(w), lax.stop_gradient(_wide(other[path]))) for path, w in own.items()]
-
-
-def _wide(w: Array) -> Array:
-    return w.astype(jnp.promote_types(w.dtype, jnp.float32))
+    return [(wide(w), lax.stop_gradient(wide(other[path]))) for path, w in own.items()]
 
 
 def mimicking_term(
@@ -132,6 +128,9 @@ def mimicking_term(
       where: Which weights; "": the kernels of convolutions.
       skip: Which of these not: the first one, by its name in this library's networks.
       form: "softmax", or "raw", which is `raw_weight_mimicking`.
+
+    Returns:
+      `Outputs -> scalar`. It raises ValueError if there is no teacher, else as `weight_mimicking`.
 
     Raises:
       ValueError: For an unknown form.

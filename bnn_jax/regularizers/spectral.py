@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from bnn_jax.ops.precision import wide
+
 _HIGHEST = lax.Precision.HIGHEST
 
 
@@ -86,7 +88,7 @@ def power_iteration_norm(matrix: Array, n_iter: int = 1) -> Array:
       ValueError: If `n_iter` is less than 1.
     """
     _check_iterations(n_iter)
-    matrix = _wide(matrix)
+    matrix = wide(matrix)
 
     def through(v: Array) -> Array:
         u = jnp.einsum("...cd,...c->...d", matrix, v, precision=_HIGHEST)
@@ -104,7 +106,7 @@ def exact_norm(matrix: Array) -> Array:
     Returns:
       (...,), float32 or wider.
     """
-    return jnp.linalg.svd(_wide(matrix), compute_uv=False)[..., 0]
+    return jnp.linalg.svd(wide(matrix), compute_uv=False)[..., 0]
 
 
 def adaptive_avg_pool(x: Array, size: tuple[int, int]) -> Array:
@@ -148,7 +150,7 @@ def _matched(a: Array, b: Array) -> tuple[Array, Array]:
             f"the later feature map must not be larger than the earlier one, found {a.shape[1:3]} and then "
             f"{b.shape[1:3]}: list features from the network's input to its output"
         )
-    a, b = _wide(a), _wide(b)
+    a, b = wide(a), wide(b)
     if a.shape[1:3] != b.shape[1:3]:
         a = adaptive_avg_pool(a, (b.shape[1], b.shape[2]))
     return a.reshape(a.shape[0], -1, a.shape[-1]), b.reshape(b.shape[0], -1, b.shape[-1])
@@ -179,10 +181,6 @@ def _direction(m: Array) -> tuple[Array, Array]:
     scaled = jnp.where(largest > 0, m / scale, 1.0)
     length = jnp.sqrt(jnp.sum(jnp.square(scaled), -1, keepdims=True))
     return scaled / length, (scale * length)[..., 0]
-
-
-def _wide(x: Array) -> Array:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _check_iterations(n_iter: int) -> None:

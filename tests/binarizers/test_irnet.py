@@ -63,6 +63,16 @@ class TestGolden:
         np.testing.assert_array_equal(np.asarray(binary.scale), a[f"{name}_scale"])
         close(back(jnp.asarray(hwio(a[f"{name}_grad_out"])))[0], hwio(a[f"{name}_grad_w"][i]), 1e-4, 1e-5)
 
+    def test_a_constant_filter_leaves_the_others_alone_and_is_finite_where_the_release_is_not(self, golden):
+        a = golden("lcr", "ir_weight_hazard")
+        w_b, back = jax.vjp(lambda v: irnet(**at(1.0)).apply(v), jnp.asarray(hwio(a["w"])))
+        (grad,) = back(jnp.ones_like(w_b))
+        for found, released in ((w_b, hwio(a["bw"])), (grad, hwio(a["grad_w"]))):
+            undefined = np.isnan(released)
+            np.testing.assert_array_equal(undefined, np.broadcast_to([False, True, False], undefined.shape))
+            assert np.isfinite(np.asarray(found)).all()
+            np.testing.assert_allclose(np.asarray(found)[~undefined], released[~undefined], 1e-5, 1e-6)
+
     @pytest.mark.parametrize("i", PAIRS)
     @pytest.mark.parametrize("name", ["s1", "s2", "k1"])
     def test_convolution(self, golden, name, i):

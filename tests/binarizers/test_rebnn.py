@@ -26,13 +26,13 @@ SHAPE = (12, 3)
 NUMBERS = st.floats(-3, 3, width=32, allow_subnormal=False)
 
 
-@jax.jit
-def gradients(w, scale, gamma, g):
+@partial(jax.jit, static_argnames="rule")
+def gradients(w, scale, gamma, g, rule="adaptive"):
     """The binary weight, the penalty, and the gradients of <w_b, g> and the penalty."""
-    memory = {"gamma": gamma, "flips": gamma, "peak": gamma}
+    memory, binarizer = {"gamma": gamma, "flips": gamma, "peak": gamma}, rebnn(rule)
 
     def loss(w, params):
-        w_b, penalty = rebnn().apply(w, params, memory), rebnn().penalty(w, params, memory, progress=0.0)
+        w_b, penalty = binarizer.apply(w, params, memory), binarizer.penalty(w, params, memory, progress=0.0)
         return jnp.sum(w_b * g) + penalty, (w_b, penalty)
 
     (_, made), (gw, gp) = jax.value_and_grad(loss, (0, 1), has_aux=True)(w, {"scale": scale})
@@ -62,6 +62,19 @@ def test_binary_weight_reconstruction_and_gradients_are_those_of_the_equations(w
     wanted = wanted._replace(grad_scale=wanted.grad_scale * np.where(scale >= 0, 1, -1))
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(np.asarray(one, np.float64), other, 1e-4, 1e-4)
+
+
+@given(
+    arrays.arrays(np.float32, SHAPE, elements=NUMBERS),
+    arrays.arrays(np.float32, 3, elements=NUMBERS),
+    arrays.arrays(np.float32, SHAPE, elements=NUMBERS),
+)
+def test_the_released_ones_are_what_the_release_computes(w, scale, g):
+    found = gradients(w, scale, np.zeros(3, np.float32), g, "released")
+    wanted = reference.released(w.astype(np.float64), np.abs(scale.astype(np.float64)), g.astype(np.float64))
+    wanted = wanted._replace(grad_scale=wanted.grad_scale * np.where(scale >= 0, 1, -1))
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(np.asarray(one, np.float64), other, 1e-4, 1e-5)
 
 
 class TestFlips:

@@ -56,13 +56,16 @@ class TestReleased:
         close(adaptive_gamma(flips, jnp.abs(hwio(a["gout"])).max((0, 1, 2))), a["p_raw"])
         assert (a["p_raw"] > 0).all() == (case in ("grad_flips", "grad_flips_tinyout", "w_gt1"))
 
-    def test_gamma_is_the_same_for_every_p(self, golden):
-        a = golden("rebnn", "round_pass")
-        assert len(a["p"]) == 16
-        w, zero = jnp.zeros((3, 2)), {"scale": jnp.zeros(2)}
-        # 1/2 gamma w^2 at w = 1, where the scale is none.
-        found = RELEASED.penalty(w.at[0, 0].set(1.0), zero, {}, progress=0.0)
-        np.testing.assert_allclose(np.full(16, 2 * float(found)), a["gamma"], 1e-6)
+    def test_gamma_is_the_releases_after_a_step_of_any_p(self, golden):
+        a, w, params = golden("rebnn", "round_pass"), jnp.ones((3, 2)), {"scale": jnp.zeros(2)}
+        low, high = a["thresholds"]
+        assert a["p"].min() < low < high < a["p"].max()
+        for p, gamma in zip(a["p"], a["gamma"], strict=True):
+            # All weights flip, so that p is the largest gradient.
+            memory = RELEASED.update({}, (-w, params), (w, params), Gradients(w, params, jnp.full_like(w, p)))
+            # 1/2 gamma |w|^2, where the scale is none.
+            penalty = RELEASED.penalty(w, params, memory, progress=0.0)
+            np.testing.assert_allclose(float(penalty), 0.5 * gamma * w.size, 1e-6)
 
     def test_layer(self, golden):
         a = golden("rebnn", "biconv")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from jax.test_util import check_grads
 
 from bnn_jax.ops.kurtosis import kurtosis
 from tests.reference import bimodal as reference
@@ -47,6 +48,26 @@ def test_constants_have_none_and_no_gradient(value, shape):
     found, grad = BOTH(jnp.full(shape, value))
     assert float(found) == 0
     np.testing.assert_array_equal(np.asarray(grad), 0)
+
+
+@pytest.mark.parametrize("wrong", [[np.nan], [np.inf], [-np.inf], [np.inf, -np.inf], [np.inf, np.inf]], ids=str)
+def test_of_values_that_are_not_finite_it_is_not_a_number_and_neither_is_its_gradient(wrong):
+    w = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    w[: len(wrong), 1] = wrong
+    value, grad = BOTH(jnp.asarray(w))
+    assert np.isnan(float(value))
+    assert np.isnan(np.asarray(grad)).all()
+    values, back = jax.vjp(lambda v: kurtosis(v, per_column=True), jnp.asarray(w))
+    # The other columns are none the worse.
+    for found in (np.asarray(values), np.asarray(back(jnp.ones(3))[0])):
+        np.testing.assert_array_equal(np.isnan(found), np.broadcast_to([False, True, False], found.shape))
+
+
+@pytest.mark.parametrize("per_column", [False, True])
+def test_in_float64_its_derivative_in_both_modes(per_column):
+    with jax.enable_x64(True):
+        w = jnp.asarray(np.random.default_rng(0).normal(0.3, 1.0, (12, 3)))
+        check_grads(jax.jit(lambda v: kurtosis(v, per_column=per_column)), (w,), order=1, atol=1e-5, rtol=1e-5)
 
 
 def test_of_columns_some_of_which_are_constant():

@@ -22,14 +22,25 @@ def kurtosis_gradient(w):
     return slope.reshape(w.shape)
 
 
-def softmax(z, axes):
-    """exp(z) / sum exp(z) over axes."""
-    e = np.exp(z - z.max(axes, keepdims=True))
-    return e / e.sum(axes, keepdims=True)
+def log_softmax(z, axes):
+    """log(exp(z) / sum exp(z)) over axes."""
+    z = np.asarray(z, np.float64)
+    z = z - z.max(axes, keepdims=True)
+    return z - np.log(np.exp(z).sum(axes, keepdims=True))
+
+
+def divergence_parts(student, teacher, axes):
+    """p_T (log p_T - log p_S), of softmaxes over axes."""
+    log_s, log_t = (log_softmax(logits, axes) for logits in (student, teacher))
+    return np.exp(log_t) * (log_t - log_s)
+
+
+def divergence_gradient(student, teacher, axes):
+    """p_S - p_T, the gradient of the sum of the parts."""
+    return np.exp(log_softmax(student, axes)) - np.exp(log_softmax(teacher, axes))
 
 
 def mimicking(student, teacher, temperature, axes, *, per_distribution=False):
     """T^2 times the mean of p_T (log p_T - log p_S), of one weight."""
-    p_s, p_t = (softmax(np.asarray(w, np.float64) / temperature, axes) for w in (student, teacher))
-    parts = p_t * (np.log(p_t) - np.log(p_s))
+    parts = divergence_parts(*(np.asarray(w, np.float64) / temperature for w in (student, teacher)), axes)
     return temperature**2 * (parts.sum(axes).mean() if per_distribution else parts.mean())

@@ -7,6 +7,7 @@ import pytest
 
 from bnn_jax.losses import Outputs, Teacher
 from bnn_jax.regularizers import distillation_term, kl_divergence, soft_cross_entropy
+from tests.reference import bimodal as reference
 
 
 def close(actual, expected, rtol=3e-5):
@@ -45,6 +46,16 @@ class TestDistillation:
         own, other = jax.grad(soft_cross_entropy, (0, 1))(self.STUDENT, self.TEACHER)
         close(own, np.asarray(jax.grad(lambda s: kl_divergence(s, self.TEACHER, 1.0))(self.STUDENT)))
         np.testing.assert_array_equal(np.asarray(other), 0)
+
+    @pytest.mark.parametrize("reduction", ["batch", "elements"])
+    def test_logits_close_to_the_teachers_have_a_small_divergence_and_not_rounding(self, reduction):
+        rng = np.random.default_rng(0)
+        for _ in range(10):
+            teacher = rng.normal(size=(8, 10)).astype(np.float32)
+            student = (teacher + 1e-4 * rng.normal(size=teacher.shape)).astype(np.float32)
+            parts = 16 * reference.divergence_parts(student / 4.0, teacher / 4.0, -1)
+            wanted = parts.mean() if reduction == "elements" else parts.sum(-1).mean()
+            close(kl_divergence(jnp.asarray(student), jnp.asarray(teacher), reduction=reduction), wanted, 1e-2)
 
     def test_half_precision_and_large_logits_stay_finite(self):
         student, teacher = (1e4 * logits.astype(jnp.bfloat16) for logits in (self.STUDENT, self.TEACHER))

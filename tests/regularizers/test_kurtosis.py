@@ -77,6 +77,16 @@ class TestStatistic:
         assert float(loss) == 0
         np.testing.assert_array_equal(np.asarray(grad), 0)
 
+    @pytest.mark.parametrize("wrong", [np.nan, np.inf])
+    @pytest.mark.parametrize("reduction", ["mean", "max"])
+    @pytest.mark.parametrize("per_channel", [False, True])
+    def test_a_weight_that_is_not_finite_is_seen(self, wrong, reduction, per_channel):
+        params = {name: jax.random.normal(jax.random.key(i), SHAPE) for i, name in enumerate("ab")}
+        params["b"] = params["b"].at[0, 0, 0, 0].set(wrong)
+        loss, grads = jax.value_and_grad(lambda p: kurtosis(p, reduction=reduction, per_channel=per_channel))(params)
+        assert np.isnan(float(loss))
+        assert np.isnan(np.asarray(grads["b"])[..., 0]).all()
+
     def test_the_released_hazard_is_finite(self, golden):
         w = jnp.asarray(hwio(golden("bdbnn", "kurtosis_single")["const_w"]))
         loss, grad = jax.value_and_grad(lambda v: kurtosis(v, 1.8))(w)
@@ -105,6 +115,18 @@ class TestStatistic:
     def test_fewer_than_two_values_are_refused(self):
         with pytest.raises(ValueError, match=r"two or more values, found shape \(1, 3\)"):
             weight_kurtosis(jnp.ones((1, 3)), per_channel=True)
+        for shape in ((), (1,), (0, 3)):
+            with pytest.raises(ValueError, match=r"two or more values, found shape \("):
+                weight_kurtosis(jnp.ones(shape))
+
+    @pytest.mark.parametrize(
+        ("shape", "per_channel", "found"),
+        [((), False, r"'a/gain': \(\)"), ((1, 1), False, r"'a/gain': \(1, 1\)"), ((5,), True, r"'a/gain': \(5,\)")],
+    )
+    def test_a_chosen_weight_with_fewer_is_named_and_no_other(self, shape, per_channel, found):
+        params = {"a": {"gain": jnp.ones(shape), "kernel": jnp.ones(SHAPE)}}
+        with pytest.raises(ValueError, match=rf"found shapes \{{{found}\}}: leave these out"):
+            kurtosis(params, where=".", per_channel=per_channel)
 
 
 class TestChoice:

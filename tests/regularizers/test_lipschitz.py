@@ -54,6 +54,23 @@ class TestGolden:
         close(loss, arrays["loss"])
         close(grad, arrays["grad_gamma"][0])
 
+    def test_a_dead_sample_leaves_the_others_alone_and_is_finite_where_the_release_is_not(self, golden):
+        arrays = golden("lcr", "lcr_hazard")
+        own, targets = features(golden("lcr", "lcr_loss"), "four")
+        own[1] = own[1].at[0].set(0.0)
+        assert np.isnan(arrays["loss"])
+        loss, grads = jax.value_and_grad(lambda own: lipschitz_retention(own, targets))(own)
+        assert np.isfinite(float(loss))
+        found = dict(zip(("eig_b0", "eig_b1"), norms(own), strict=False))
+        released = {name: arrays[name].ravel() for name in found}
+        for i, grad in enumerate(grads):
+            found[f"grad_b{i}"], released[f"grad_b{i}"] = grad, nhwc(arrays[f"grad_b{i}"])
+        for name, value in found.items():
+            undefined = np.isnan(released[name])
+            assert not undefined[1:].any()
+            np.testing.assert_array_equal(np.isfinite(np.asarray(value)), True)
+            close(np.asarray(value)[~undefined], released[name][~undefined])
+
 
 def maps(seed=0, widths=(3, 5, 4)):
     rng = np.random.default_rng(seed)

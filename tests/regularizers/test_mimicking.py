@@ -79,6 +79,16 @@ class TestMimicking:
         pair = [np.asarray(tree["conv"]["kernel"]) for tree in (student, teacher)]
         close(weight_mimicking(student, teacher), reference.mimicking(*pair, 4.0, AXES["inputs"]), 1e-2)
 
+    @pytest.mark.parametrize("reduction", ["elements", "distributions"])
+    def test_close_to_the_teacher_the_value_is_the_distance_and_not_rounding(self, reduction):
+        # Where a student begins that starts from its teacher's weights: 1 % away.
+        rng = np.random.default_rng(0)
+        teacher = rng.normal(0, 0.02, (3, 3, 64, 64)).astype(np.float32)
+        student = (teacher + 2e-4 * rng.normal(size=teacher.shape)).astype(np.float32)
+        value = weight_mimicking({"w": jnp.asarray(student)}, {"w": jnp.asarray(teacher)}, reduction=reduction)
+        per_distribution = reduction == "distributions"
+        close(value, reference.mimicking(student, teacher, 4.0, (2,), per_distribution=per_distribution), 1e-3)
+
     @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
     def test_half_precision_is_compared_in_float32(self, dtype):
         student, teacher = (jax.tree.map(lambda w: w.astype(dtype), weights(seed)) for seed in (0, 1))
