@@ -25,8 +25,13 @@ def kernels(params: Any, where: str = "", skip: str = "", *, whose: str = "the p
       One or more of the leaves, as they are, by path.
 
     Raises:
-      ValueError: If a rule matches nothing, or nothing is left; lists the paths.
+      ValueError: If a rule is no regular expression, matches nothing, or nothing is left; lists the paths.
     """
+    for name, rule in (("where", where), ("skip", skip)):
+        try:
+            re.compile(rule)
+        except re.error as error:
+            raise ValueError(f"{name} = {rule!r} is no regular expression: {error}") from error
     leaves = {keystr(path, simple=True, separator="/"): leaf for path, leaf in tree_flatten_with_path(params)[0]}
     found = {
         path: leaf for path, leaf in sorted(leaves.items()) if (re.search(where, path) if where else jnp.ndim(leaf) > 2)

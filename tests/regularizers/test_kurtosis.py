@@ -152,6 +152,8 @@ class TestChoice:
     @pytest.mark.parametrize(
         ("rules", "message"),
         [
+            ({"where": "(("}, r"where = '\(\(' is no regular expression: missing"),
+            ({"skip": "["}, r"skip = '\[' is no regular expression: unterminated"),
             ({"where": "kernels"}, r"where = 'kernels' matches none of the parameters.*'a/conv1/kernel'"),
             ({"skip": "^stem$"}, r"skip = '\^stem\$' matches none"),
             ({"skip": "kernel"}, r"skip = 'kernel' matches every one"),
