@@ -1,10 +1,8 @@
 """The training loop: steps, evaluation, logs and checkpoints until the run is over or asked to stop."""
 
-import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +15,7 @@ from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
 from bnn_jax.training.console import Console
 from bnn_jax.training.diagnosis import NonFiniteError, explain
 from bnn_jax.training.experiment import Experiment
+from bnn_jax.training.reporter import Reporter
 from bnn_jax.training.run_log import RunLog, has_evaluation
 from bnn_jax.training.signals import StopRequest
 from bnn_jax.training.state import TrainState
@@ -99,13 +98,11 @@ class Loop:
             self.batches.set_state(self.books.iterator)
         # A run was stopped by a test image that could not be read: this is made up for before the next step.
         self.owed = self._is_evaluated() and not has_evaluation(workdir, self.step)
-        lead = jax.process_index() == 0
-        self.log = (
-            RunLog(workdir, self.step, tensorboard=None if self.config.run.tensorboard else False) if lead else None
-        )
+        tensorboard = None if self.config.run.tensorboard else False
+        log = RunLog(workdir, self.step, tensorboard=tensorboard) if jax.process_index() == 0 else None
+        self.reporter = Reporter(experiment, self.books, console, log)
         self.telemetry = Telemetry(experiment.layers, self.config.run.telemetry_every)
         self.telemetry.restore(self.books.telemetry, self.step, self.state.params, self.state.memory, self._progress())
-        self.clock: tuple[float, int] | None = None
 
     def run(self, stop: StopRequest | None = None) -> Outcome:
         """Trains to the end, or until a signal or a non-finite step.
@@ -138,7 +135,8 @@ class Loop:
                     self._settle(pending)
                     pending = None
                 if epoch_ends:
-                    self._finish_epoch()
+                    with self.reporter.pause():
+                        self._finish_epoch()
                 if stopping:
                     self._save()
         self._close()
@@ -177,32 +175,13 @@ class Loop:
             )
 
     def _settle(self, pending: _Pending | None) -> None:
-        """Reads a step's metrics, adds them up, and reports each `log_every` steps."""
+        """Reads a step's metrics, which are reported if they are finite."""
         if pending is None:
             return
         metrics = jax.device_get(pending.metrics)
         if not (metrics.finite_loss and metrics.finite.all() and metrics.finite_state):
             self._fail(pending)
-        values = {"loss": metrics.loss, "accuracy": metrics.accuracy, **_named(metrics.terms)}
-        for name, value in values.items():
-            self.books.sums[name] = self.books.sums.get(name, 0.0) + float(value)
-        self.books.count += 1
-        # From the end of the first step, which compiles.
-        self.clock = self.clock or (time.perf_counter(), pending.step)
-        if pending.step % self.config.run.log_every == 0 or pending.step % self.experiment.steps_per_epoch == 0:
-            self._report(pending.step)
-
-    def _report(self, step: int) -> None:
-        means = {name: value / self.books.count for name, value in self.books.sums.items()}
-        self.books.sums, self.books.count = {}, 0
-        now, (then, before) = time.perf_counter(), self.clock or (0.0, step)
-        self.clock = (now, step)
-        epoch = (step - 1) // self.experiment.steps_per_epoch
-        means["learning_rate"] = self.experiment.learning_rates[epoch]
-        if step > before:
-            means["images_per_s"] = (step - before) * self.config.data.batch_size / (now - then)
-        self._write("train", step, means)
-        self.console.update(step, step / self.experiment.steps_per_epoch, means)
+        self.reporter.add(pending.step, metrics)
 
     def _progress(self) -> float:
         """Fraction of the run that is over for the next step."""
@@ -214,7 +193,7 @@ class Loop:
             layers = {
                 name: {k: float(v) for k, v in values.items()} for name, values in jax.device_get(observed).items()
             }
-            self._write("telemetry", self.step, {"layers": layers})
+            self.reporter.write("telemetry", self.step, {"layers": layers})
 
     def _is_evaluated(self) -> bool:
         """Whether the network is to be evaluated after this step."""
@@ -224,7 +203,7 @@ class Loop:
 
     def _finish_epoch(self) -> None:
         epoch = self.step // self.experiment.steps_per_epoch
-        accuracy, started = None, time.perf_counter()
+        accuracy = None
         if self._is_evaluated():
             try:
                 result = measure(self.experiment, self.state.variables)
@@ -235,12 +214,10 @@ class Loop:
             if accuracy > self.books.best_accuracy:
                 self.books.best_accuracy, self.books.best_epoch = accuracy, epoch
             values = {"accuracy": result.top1, "accuracy_top5": result.top5, "loss": result.loss}
-            self._write("eval", self.step, {**values, "best_accuracy": self.books.best_accuracy})
+            self.reporter.write("eval", self.step, {**values, "best_accuracy": self.books.best_accuracy})
             self.console.evaluated(self.step, epoch, result.top1, self.books.best_accuracy)
         if accuracy is not None or epoch % self.config.run.checkpoint_every == 0:
             self._save(accuracy)
-        if self.clock is not None:  # this was no training time
-            self.clock = (self.clock[0] + time.perf_counter() - started, self.clock[1])
 
     def _save(self, accuracy: float | None = None, state: TrainState | None = None) -> None:
         state = jax.device_get(self.state) if state is None else state
@@ -270,15 +247,6 @@ class Loop:
             "A lower optimizer.learning_rate usually helps (another config, so in another workdir)."
         )
 
-    def _write(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        if self.log is not None:
-            self.log.write(kind, step, step / self.experiment.steps_per_epoch, **values)
-
     def _close(self) -> None:
         self.checkpoints.close()
-        if self.log is not None:
-            self.log.close()
-
-
-def _named(terms: dict[str, Any]) -> dict[str, Any]:
-    return {f"loss/{name}": value for name, value in terms.items()}
+        self.reporter.close()
