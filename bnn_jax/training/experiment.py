@@ -1,6 +1,6 @@
 """From a config to everything a run is made of."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,7 +8,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import optax
 from jax import Array
 
@@ -18,14 +17,14 @@ from bnn_jax.config import Config, LossConfig
 from bnn_jax.data import DatasetInfo, Splits, augment, example_keys, normalize
 from bnn_jax.data import steps_per_epoch as count_steps
 from bnn_jax.inspect import LayerInfo, binary_layers, trace_layers
-from bnn_jax.training import latent, sources
+from bnn_jax.training import latent, refusals, sources
 from bnn_jax.training.eval_step import make_eval_step
 from bnn_jax.training.examples import Opener, open_splits
 from bnn_jax.training.optimizer import build_optimizer, learning_rates
-from bnn_jax.training.parallel import check_batch_size, parallelize
+from bnn_jax.training.parallel import parallelize
 from bnn_jax.training.stages import is_stage
-from bnn_jax.training.state import LOSSES, TrainState, init_state, without_losses
-from bnn_jax.training.step import AXIS, PENALTIES, make_train_step, teach
+from bnn_jax.training.state import TrainState, init_state
+from bnn_jax.training.step import AXIS, make_train_step
 
 
 @dataclass(frozen=True)
@@ -126,17 +125,10 @@ def assemble(config: Config, find: Opener = open_splits) -> Experiment:
       ValueError: For options out of range; the message names the field.
       FileNotFoundError: If the data is not there.
     """
-    _check(config)
+    refusals.check_fields(config)
     splits = find(config.data)
-    _check_crops(config, splits)
-    info = splits.info
-    _check_colours(config, info)
-    steps = count_steps(splits.train, config.data.batch_size)
-    if steps < 1:
-        raise ValueError(
-            f"data.batch_size = {config.data.batch_size} exceeds the {len(splits.train)} training examples of "
-            f"{info.name}: use a smaller one"
-        )
+    refusals.check_data(config, splits)
+    info, steps = splits.info, count_steps(splits.train, config.data.batch_size)
     model: nn.Module = config.model.build(num_classes=info.num_classes)
     component = sources.teacher_network(config, None)
     teacher: nn.Module | None = component and component.build(num_classes=info.num_classes)
@@ -147,7 +139,7 @@ def assemble(config: Config, find: Opener = open_splits) -> Experiment:
             model, optax.identity(), jax.random.key(0), info.image_shape, learned=learned, teacher=teacher
         )
     )
-    _check_losses(terms, model, teacher, shapes, info)
+    refusals.check_losses(terms, model, teacher, shapes, info)
     traced = trace_layers(model, info.image_shape)
     layers = binary_layers(traced)
     optimizer = build_optimizer(config.optimizer, shapes.params, layers, epochs=config.epochs, steps_per_epoch=steps)
@@ -184,67 +176,6 @@ def synchronized(model: nn.Module) -> nn.Module:
     if not hasattr(model, "over_axis"):
         return model
     return model.over_axis(AXIS)
-
-
-def _check(config: Config) -> None:
-    for name, value in (("epochs", config.epochs), ("run.log_every", config.run.log_every)):
-        if value < 1:
-            raise ValueError(f"{name} must be 1 or more, found {value}")
-    for name in ("eval_every", "checkpoint_every"):
-        if getattr(config.run, name) < 1:
-            raise ValueError(f"run.{name} must be 1 or more epochs, found {getattr(config.run, name)}")
-    if config.run.read_threads < 0:
-        raise ValueError(f"run.read_threads must be 0 or more, found {config.run.read_threads}")
-    if config.seed < 0:
-        raise ValueError(f"seed must be 0 or more, found {config.seed}")
-    if config.data.crop_padding < 0:
-        raise ValueError(f"data.crop_padding must be 0 or more pixels, found {config.data.crop_padding}")
-    if config.data.lighting < 0:
-        raise ValueError(f"data.lighting must be 0 or more, found {config.data.lighting}")
-    if not config.losses:
-        raise ValueError("losses holds no term: there is nothing to minimize")
-    names = [loss.name for loss in config.losses]
-    if len(set(names)) < len(names):
-        raise ValueError(f"losses must have different names, found {names}")
-    if PENALTIES in names:
-        raise ValueError(
-            f"a loss cannot be named {PENALTIES!r}: what binarizers add to the loss is reported under that"
-        )
-    check_batch_size(config.data.batch_size, "data.batch_size")
-    check_batch_size(config.data.eval_batch_size, "data.eval_batch_size")
-
-
-def _check_crops(config: Config, splits: Splits) -> None:
-    if config.data.crop_padding and hasattr(splits.train, "draw"):
-        raise ValueError(
-            f"data.crop_padding must be 0, found {config.data.crop_padding}: {splits.info.name} shows random parts of "
-            "its images already"
-        )
-
-
-def _check_colours(config: Config, info: DatasetInfo) -> None:
-    if config.data.lighting and info.image_shape[-1] != 3:
-        raise ValueError(
-            f"data.lighting must be 0, found {config.data.lighting}: images of {info.name} have "
-            f"{info.image_shape[-1]} channels, not red, green and blue"
-        )
-
-
-def _check_losses(
-    terms: Sequence[losses.Term], model: nn.Module, teacher: nn.Module | None, shapes: TrainState, info: DatasetInfo
-) -> None:
-    """Evaluates the loss on shapes alone, where terms refuse what they cannot work with."""
-
-    def loss(state: TrainState) -> Array:
-        images, labels = jnp.zeros((2, *info.image_shape)), jnp.zeros(2, jnp.int32)
-        outputs: Any = model.apply(state.variables, images, train=False, progress=0.0)
-        taught = teach(teacher, state.teacher, images)
-        seen = losses.Outputs(outputs[0], labels, outputs[1], without_losses(state.params), 0.0, taught)
-        return losses.total(terms, seen, state.params.get(LOSSES, {}))[0]
-
-    shape = jax.eval_shape(loss, shapes).shape
-    if shape:
-        raise ValueError(f"the loss must be a scalar, its terms have shape {shape}")
 
 
 def _term(config: LossConfig, epochs: int) -> losses.Term:
