@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -65,22 +66,23 @@ def watched(config: Config) -> dict[str, set[str]]:
         lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype),
         (own, without_losses(state.params), taught, state.teacher["params"]),
     )
-    (logits, features), params, taught, weights = drawn
+    own, params, taught, weights = drawn
 
+    # All of it as arguments: as constants the compiler would compute with them.
     @jax.jit
-    def values(taught: tuple[Array, dict[str, Array]]) -> dict[str, Array]:
-        teacher = losses.Teacher(*taught, weights)
+    def values(own: Any, params: Any, taught: tuple[Array, dict[str, Array]], weights: Any) -> dict[str, Array]:
+        (logits, features), teacher = own, losses.Teacher(*taught, weights)
         outputs = losses.Outputs(logits, jnp.zeros(2, jnp.int32), features, params, 0.0, teacher)
         return losses.total(terms, outputs, experiment.learned)[1]
 
     found: dict[str, set[str]] = {term.name: set() for term in terms}
-    before = values(taught)
+    before = values(own, params, taught, weights)
     for output in (LOGITS, *taught[1]):
         doubled = (
             taught[0] * (2 if output == LOGITS else 1),
             {name: map_ * (2 if output == name else 1) for name, map_ in taught[1].items()},
         )
-        for name, value in values(doubled).items():
+        for name, value in values(own, params, doubled, weights).items():
             if value != before[name]:
                 found[name].add(output)
     return found
