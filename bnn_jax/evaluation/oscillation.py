@@ -15,15 +15,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from bnn_jax.drawing import FAINT, GROUPS, INK, figure
+from bnn_jax.evaluation.delivery import deliver
 from bnn_jax.inspect import get
 from bnn_jax.training.checkpoint import Checkpoints
 from bnn_jax.training.console import table
 from bnn_jax.training.run_log import read_log
-from bnn_jax.training.workdir import read_config, write_json
+from bnn_jax.training.workdir import read_config
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,13 +51,7 @@ def oscillation(workdir: Path, against: Path | None = None) -> dict[str, Any]:
     result = {"run": describe(workdir), **({} if against is None else {"against": describe(against)})}
     if not shared_layers(result):
         raise ValueError(f"{workdir} and {against} have no binary layer in common: compare runs of the same network")
-    if jax.process_index():
-        return result
-    write_json(workdir / "oscillation.json", result)
-    _show(result)
-    draw(result, workdir / "oscillation.png")
-    print(f"Picture and numbers: {workdir / 'oscillation.png'}, {workdir / 'oscillation.json'}")
-    return result
+    return deliver(result, workdir, "oscillation", _show, draw)
 
 
 def describe(workdir: Path) -> dict[str, Any]:

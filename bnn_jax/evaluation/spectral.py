@@ -11,12 +11,12 @@ from jax import Array
 
 from bnn_jax.data import normalize
 from bnn_jax.drawing import FAINT, GROUPS, INK, figure
+from bnn_jax.evaluation.delivery import deliver
 from bnn_jax.evaluation.runs import load
 from bnn_jax.regularizers import exact_norm, power_iteration_norm, retention_matrix
 from bnn_jax.training.console import table
 from bnn_jax.training.experiment import Experiment
 from bnn_jax.training.state import LOSSES
-from bnn_jax.training.workdir import write_json
 
 ITERATIONS = (1, 2, 3, 5, 10)
 IMAGES = 500
@@ -44,13 +44,7 @@ def lipschitz(workdir: Path, data: str = "") -> dict[str, Any]:
       ValueError: If there is no checkpoint, or the network has fewer than two stages.
     """
     result = compare(workdir, "best", data)
-    if jax.process_index():
-        return result
-    write_json(workdir / "lipschitz.json", result)
-    _show(result)
-    draw(result, workdir / "lipschitz.png")
-    print(f"Picture and numbers: {workdir / 'lipschitz.png'}, {workdir / 'lipschitz.json'}")
-    return result
+    return deliver(result, workdir, "lipschitz", _show, draw)
 
 
 def compare(workdir: Path, checkpoint: str, data: str = "") -> dict[str, Any]:

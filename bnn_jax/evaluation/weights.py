@@ -1,10 +1,10 @@
 """How latent weights are distributed, before training and after: a table, a picture and a JSON file."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -13,13 +13,13 @@ from bnn_jax.binarizers import WeightBinarizer
 from bnn_jax.binarizers.measures import bit_entropy
 from bnn_jax.config import Config
 from bnn_jax.drawing import FAINT, INK, TRAIN, figure
+from bnn_jax.evaluation.delivery import deliver
 from bnn_jax.evaluation.runs import load
 from bnn_jax.inspect import Path as LayerPath
 from bnn_jax.inspect import get, operands
 from bnn_jax.regularizers import KurtosisTerm, weight_kurtosis
 from bnn_jax.training.console import table
 from bnn_jax.training.state import TrainState, without_losses
-from bnn_jax.training.workdir import write_json
 
 BINS = np.linspace(-4, 4, 81)  # standard deviations from the mean
 WHEN = ("before", "after")
@@ -47,15 +47,7 @@ def weights(workdir: Path, data: str = "") -> dict[str, Any]:
       ValueError: If there is no checkpoint, or it does not fit.
     """
     result = describe(workdir, "best", data)
-    if jax.process_index():
-        return result
-    write_json(workdir / "weights.json", result)
-    if "without before" in result:
-        print(f"Without the weights before training: {result['without before']}")
-    _show(result)
-    draw(result, workdir / "weights.png", title=str(workdir))
-    print(f"Picture and numbers: {workdir / 'weights.png'}, {workdir / 'weights.json'}")
-    return result
+    return deliver(result, workdir, "weights", _show, partial(draw, title=str(workdir)))
 
 
 def describe(workdir: Path, checkpoint: str, data: str = "") -> dict[str, Any]:
@@ -120,6 +112,9 @@ def quantization_error(w: Array, w_b: Array) -> float:
 
 
 def _show(result: dict[str, Any]) -> None:
+    if "without before" in result:
+        print(f"Without the weights before training: {result['without before']}")
+
     def pair(row: dict[str, Any], name: str, form: str) -> str:
         return " -> ".join(format(row[when][name], form) for when in WHEN if when in row)
 
