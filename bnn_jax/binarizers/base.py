@@ -147,6 +147,21 @@ class ActivationBinarizer:
     init_params: Callable[[int], Params] = lambda channels: {}
 
 
+def scale_of(params: Params, w: Array, *, caller: str) -> Array:
+    """The learned scale, `params["scale"]`, as it is, refusing one of another weight.
+
+    Raises:
+      ValueError: If its shape is not `(features,)`.
+    """
+    scale = params["scale"]
+    if scale.shape != w.shape[-1:]:
+        raise ValueError(
+            f"{caller} needs a scale {w.shape[-1:]}, one factor per output channel of the weight {w.shape}, found "
+            f"{scale.shape}: are the params those of another weight?"
+        )
+    return scale
+
+
 def filters(w: Array, *, caller: str) -> Array:
     """Reshapes `(..., features)` to `(n, features)` in float32, refusing what has no statistics.
 

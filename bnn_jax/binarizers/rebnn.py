@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from bnn_jax import ste
-from bnn_jax.binarizers.base import Binary, Gradients, Memory, Params, Progress, WeightBinarizer, filters
+from bnn_jax.binarizers.base import Binary, Gradients, Memory, Params, Progress, WeightBinarizer, filters, scale_of
 from bnn_jax.binarizers.reactnet import mean_magnitude
 from bnn_jax.ops.precision import wide
 
@@ -131,7 +131,7 @@ def rebnn(
 
     def quantize(w: Array, params: Params, memory: Memory, *, train: bool, progress: Progress) -> tuple[Binary, Memory]:
         del train, progress
-        latent, alpha = wide(w), _positive(params["scale"])
+        latent, alpha = wide(w), _positive(scale_of(params, w, caller="rebnn"))
         if not released:
             return Binary(ste.sign(latent, ste.clip), alpha), memory
         fixed = lax.stop_gradient(alpha)
@@ -142,7 +142,8 @@ def rebnn(
     def penalty(w: Array, params: Params, memory: Memory, *, progress: Progress) -> Array:
         del progress
         strength = lax.stop_gradient(memory["gamma"]) if adaptive else steady
-        return reconstruction(filters(w, caller="rebnn"), magnitude * _positive(params["scale"]), strength)
+        alpha = _positive(scale_of(params, w, caller="rebnn"))
+        return reconstruction(filters(w, caller="rebnn"), magnitude * alpha, strength)
 
     def update(memory: Memory, old: tuple[Array, Params], new: tuple[Array, Params], grads: Gradients) -> Memory:
         if not adaptive:

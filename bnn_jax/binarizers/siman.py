@@ -37,6 +37,7 @@ from bnn_jax.binarizers.base import (
     Progress,
     WeightBinarizer,
     filters,
+    scale_of,
 )
 from bnn_jax.ops import order
 from bnn_jax.ops.precision import wide
@@ -159,11 +160,12 @@ def siman(
 
     def quantize(w: Array, params: Params, memory: Memory, *, train: bool, progress: Progress) -> tuple[Binary, Memory]:
         del progress
+        scale = scale_of(params, w, caller="siman")
         if not (train or refresh_code):
-            return Binary(memory["code"].astype(params["scale"].dtype), params["scale"]), memory
+            return Binary(memory["code"].astype(scale.dtype), scale), memory
         size = magnitudes(w)
         code = _signed(rule(lax.stop_gradient(size)), size.dtype)
-        return Binary(ste.straight_through(code, size), params["scale"]), {"code": code.astype(jnp.int8)}
+        return Binary(ste.straight_through(code, size), scale), {"code": code.astype(jnp.int8)}
 
     def project_at(w: Array, *, progress: Progress) -> Array:
         return project(w, initial_percentile * (1.0 - progress))

@@ -54,7 +54,8 @@ def weight_mimicking(
       Scalar, float32 or wider, 0 or more.
 
     Raises:
-      ValueError: If the weights of the two differ in name or shape (names them), or an argument is unknown.
+      ValueError: If the weights of the two differ in name or shape, or one has fewer than two dimensions and `over`
+        is not "tensor" (names them), or an argument is unknown.
 
     Example:
       >>> loss = cross_entropy + 200 * weight_mimicking(params, teacher_params, skip="^stem")
@@ -71,7 +72,7 @@ def weight_mimicking(
         each = softmax_divergence(own / temperature, other / temperature, axes)
         return jnp.sum(each) / own.size if reduction == "elements" else jnp.mean(each)
 
-    pairs = _pairs(student, teacher, where, skip)
+    pairs = _pairs(student, teacher, where, skip, dimensions=1 if over == "tensor" else 2)
     return temperature**2 * sum((divergence(*pair) for pair in pairs[1:]), divergence(*pairs[0]))
 
 
@@ -91,7 +92,7 @@ def raw_weight_mimicking(student: Any, teacher: Any, *, where: str = "", skip: s
     return sum(parts[1:], parts[0])
 
 
-def _pairs(student: Any, teacher: Any, where: str, skip: str) -> list[tuple[Array, Array]]:
+def _pairs(student: Any, teacher: Any, where: str, skip: str, dimensions: int = 0) -> list[tuple[Array, Array]]:
     own = kernels(student, where, skip, whose="the student's parameters")
     other = kernels(teacher, where, skip, whose="the teacher's parameters")
     lines = [f"{path} is the student's alone" for path in own if path not in other]
@@ -107,6 +108,12 @@ def _pairs(student: Any, teacher: Any, where: str, skip: str) -> list[tuple[Arra
             "mimicking needs a teacher with the student's weights, and these differ:\n  "
             + "\n  ".join(lines[:8])
             + more
+        )
+    flat = [f"{path} {w.shape}" for path, w in own.items() if w.ndim < dimensions]
+    if flat:
+        raise ValueError(
+            f"a weight's distributions need {dimensions} or more dimensions, and these have fewer: {', '.join(flat)}. "
+            "Choose others (where, skip)" + (', or over="tensor"' if dimensions > 1 else "")
         )
     return [(wide(w), lax.stop_gradient(wide(other[path]))) for path, w in own.items()]
 

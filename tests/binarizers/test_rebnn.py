@@ -166,6 +166,14 @@ class TestGamma:
 
 
 class TestScale:
+    @pytest.mark.parametrize("function", ["quantize", "penalty"])
+    def test_that_of_another_weight_is_refused(self, function):
+        binarizer, w = rebnn("constant"), jnp.ones(SHAPE)
+        other = binarizer.init_params(jnp.ones((2, 1)))
+        options = {"train": True} if function == "quantize" else {}
+        with pytest.raises(ValueError, match=r"rebnn needs a scale \(3,\).*found \(1,\): are the params those of"):
+            getattr(binarizer, function)(w, other, {}, progress=0.0, **options)
+
     def test_it_starts_from_the_weights_of_the_stage_before(self):
         like, found = (
             jax.device_get(init_variables(toy.Network(3, 4, weights, None), jax.random.key(seed), (6, 6, 2)))

@@ -200,6 +200,12 @@ class TestRecord:
         with pytest.raises(TypeError, match="floating-point weights, found int32"):
             siman().apply(jnp.ones((5, 2), jnp.int32))
 
+    def test_the_scale_of_another_weight_is_refused(self):
+        binarizer = siman()
+        for train in (True, False):
+            with pytest.raises(ValueError, match=r"siman needs a scale \(5,\).*found \(3,\): are the params those of"):
+                binarizer.apply(jnp.ones((3, 5)), binarizer.init_params(jnp.ones((5, 3))), train=train)
+
     def test_unknown_options_are_refused_with_those_known(self):
         with pytest.raises(ValueError, match=r"unknown code_rule 'top'.*'angle', 'half', 'median'"):
             siman("top")

@@ -113,6 +113,16 @@ class TestMimicking:
         with pytest.raises(ValueError, match=r"chosen from the teacher's parameters: they are \['a/kernel', 'konv/k"):
             weight_mimicking(student, {"konv": weights(0)["conv"], "a": weights(1)["conv"]}, skip="^stem")
 
+    @pytest.mark.parametrize("over", ["inputs", "filter"])
+    def test_weights_without_inputs_have_distributions_only_as_a_whole(self, over):
+        params = {**weights(0), "bias": jnp.arange(3.0)}
+        with pytest.raises(ValueError, match=r'need 2 or more dimensions.*: bias \(3,\)\. .* or over="tensor"'):
+            weight_mimicking(params, params, where=".", over=over)
+        assert weight_mimicking(params, params, where=".", over="tensor") == 0.0
+        params["temperature"] = jnp.ones(())
+        with pytest.raises(ValueError, match=r"need 1 or more dimensions.*: temperature \(\)\. Choose others"):
+            weight_mimicking(params, params, where=".", over="tensor")
+
     @pytest.mark.parametrize("wrong", [{"over": "output"}, {"reduction": "mean"}, {"temperature": 0.0}])
     def test_wrong_arguments_are_refused(self, wrong):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))}"):
