@@ -31,6 +31,7 @@ REPORTS = {
 }
 COMPARING = ("oscillation",)
 WITHOUT_DATA = ("oscillation",)
+OF_A_CHECKPOINT = ("lipschitz", "weights")
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run made by train.py.")
 _REPORT = flags.DEFINE_enum("report", "accuracy", list(REPORTS), "What to find out about it.")
@@ -38,7 +39,9 @@ _AGAINST = flags.DEFINE_string("against", "", f"Folder of another run to compare
 _SUITE = flags.DEFINE_enum("suite", None, list(SUITES), "Corrupted images to measure it on, instead of a report.")
 _IMAGES = flags.DEFINE_string("data", "", "Folder of the suite's images, for cifar10_c and imagenet_c.")
 _LEAVE_OUT = flags.DEFINE_list("leave_out", [], "Corruptions of the suite not to measure.")
-_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which to measure with a suite.")
+_CHECKPOINT = flags.DEFINE_enum(
+    "checkpoint", "best", ["best", "last"], f"Of a suite, or a report ({', '.join(OF_A_CHECKPOINT)}): which to measure."
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Of what chance decides in a suite's generated images.")
 _STORED = flags.DEFINE_enum(
     "stored", "memory", ["memory", "jpeg85"], "How generated photographs are stored before use."
@@ -55,7 +58,8 @@ def _evaluate(folders: list[str]) -> None:
     if not _SUITE.value:
         against = {"against": Path(_AGAINST.value)} if _AGAINST.value else {}
         data = {"data": _DATA.value} if _DATA.value else {}
-        REPORTS[_REPORT.value](Path(_WORKDIR.value), **against, **data)
+        checkpoint = {"checkpoint": _CHECKPOINT.value} if _REPORT.value in OF_A_CHECKPOINT else {}
+        REPORTS[_REPORT.value](Path(_WORKDIR.value), **against, **data, **checkpoint)
         return
     request = Request(
         suite=_SUITE.value,
@@ -77,15 +81,25 @@ def _stop(*_: Any) -> None:
     raise KeyboardInterrupt(signal.SIGTERM)
 
 
-def _check_flags() -> None:
-    """Refuses flags that would change nothing.
+def _check_flags(folders: list[str]) -> None:
+    """Refuses flags that do not fit together, or would change nothing.
 
     Raises:
-      app.UsageError: if there is one; says which flag it belongs to.
+      ValueError: if there is one; says which flag it belongs to.
     """
-    of_suites = ("data", "leave_out", "checkpoint", "seed", "stored")
+    if _COMPARE.value and (_WORKDIR.value or not _SUITE.value):
+        raise ValueError("--compare takes folders of runs and a --suite, and no --workdir")
+    if not _COMPARE.value and folders:
+        raise ValueError(f"unexpected arguments: {folders}")
+    if not _COMPARE.value and not _WORKDIR.value:
+        raise ValueError("--workdir is needed: the folder of a run")
+    if _AGAINST.value and _REPORT.value not in COMPARING:
+        raise ValueError(f"--against is for --report {' or '.join(COMPARING)}, found {_REPORT.value!r}")
+    of_reports = " and ".join(f"--report {name}" for name in OF_A_CHECKPOINT)
     for names, belongs, there in (
-        (of_suites, "--suite (the run's own data is --data_directory)", bool(_SUITE.value)),
+        (("data",), "--suite (the run's own data is --data_directory)", bool(_SUITE.value)),
+        (("leave_out", "seed", "stored"), "--suite", bool(_SUITE.value)),
+        (("checkpoint",), f"--suite, {of_reports}", bool(_SUITE.value) or _REPORT.value in OF_A_CHECKPOINT),
         (("seed", "stored"), f"--suite {GENERATED}, whose images are generated", _SUITE.value in (None, GENERATED)),
         (("out",), "--compare", _COMPARE.value),
         (("report", "against"), "--workdir without --suite: a run has a report or a suite", not _SUITE.value),
@@ -93,18 +107,15 @@ def _check_flags() -> None:
     ):
         unused = [f"--{name}" for name in names if flags.FLAGS[name].present]
         if unused and not there:
-            raise app.UsageError(f"{', '.join(unused)} belongs to {belongs}")
+            raise ValueError(f"{', '.join(unused)} belongs to {belongs}")
 
 
 def main(argv: list[str]) -> None:
     """Evaluates the run the flags name."""
-    if _COMPARE.value and (_WORKDIR.value or not _SUITE.value):
-        raise app.UsageError("--compare takes folders of runs and a --suite, and no --workdir")
-    if not _COMPARE.value and (len(argv) > 1 or not _WORKDIR.value):
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}" if len(argv) > 1 else "flag --workdir must be given")
-    if _AGAINST.value and _REPORT.value not in COMPARING:
-        raise app.UsageError(f"--against is for --report {' or '.join(COMPARING)}, found {_REPORT.value!r}")
-    _check_flags()
+    try:
+        _check_flags(argv[1:])
+    except ValueError as error:
+        sys.exit(f"eval.py: {error}. All flags: eval.py --help")
     logging.set_verbosity(logging.ERROR)
     signal.signal(signal.SIGTERM, _stop)
     parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)

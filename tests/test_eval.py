@@ -9,7 +9,8 @@ from tests.test_commands import command
     ("arguments", "message"),
     [
         (("--data", "there"), "--data belongs to --suite (the run's own data is --data_directory)"),
-        (("--leave_out", "fog", "--checkpoint", "last"), "--leave_out, --checkpoint belongs to --suite"),
+        (("--leave_out", "fog", "--stored", "jpeg85"), "--leave_out, --stored belongs to --suite"),
+        (("--checkpoint", "last"), "--checkpoint belongs to --suite, --report lipschitz and --report weights"),
         (("--suite", "corruptions", "--report", "weights"), "--report belongs to --workdir without --suite"),
         (("--suite", "corruptions", "--out", "there"), "--out belongs to --compare"),
         (("--suite", "cifar10_c", "--data", "there", "--seed", "5"), "--seed belongs to --suite corruptions, whose"),
@@ -27,7 +28,7 @@ def test_flags_without_effect_are_refused(tmp_path, arguments, message):
     ("arguments", "message"),
     [
         (["--compare", "a", "b"], "--compare takes folders of runs and a --suite"),
-        (["--suite", "corruptions"], "flag --workdir must be given"),
+        (["--suite", "corruptions"], "--workdir is needed"),
         (["--workdir", "a", "--suite", "cifar10_c"], "eval.py: --suite cifar10_c needs the folder of its images"),
     ],
 )

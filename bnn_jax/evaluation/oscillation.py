@@ -70,8 +70,8 @@ def describe(workdir: Path) -> dict[str, Any]:
     records = [record for record in read_log(workdir) if record["kind"] == "telemetry"]
     if not records:
         raise ValueError(
-            f"{workdir} holds no telemetry: expected a run with binary weights and run.telemetry_every of 3 or more "
-            f"steps, but fewer than the run has; it is {every} there"
+            f"{workdir} holds no telemetry: expected a run of 3 or more steps with binary weights and a "
+            f"run.telemetry_every other than 0; it is {every} there"
         )
     with closing(Checkpoints(workdir, read_only=True)) as checkpoints:
         step = checkpoints.step_of("last")

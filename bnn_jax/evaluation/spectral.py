@@ -1,6 +1,5 @@
-"""How far a binary network's spectral norms are from its teacher's: a table, a picture and a JSON file."""
+"""How far a binary network's spectral norms are from its teacher's, and how well power iteration finds them."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,41 +9,39 @@ import numpy as np
 from jax import Array
 
 from bnn_jax.data import normalize
-from bnn_jax.drawing import FAINT, GROUPS, INK, figure
 from bnn_jax.evaluation.delivery import deliver
 from bnn_jax.evaluation.runs import load
+from bnn_jax.evaluation.spectral_view import ITERATIONS, draw, show
 from bnn_jax.regularizers import exact_norm, power_iteration_norm, retention_matrix
-from bnn_jax.training.console import table
 from bnn_jax.training.experiment import Experiment
 from bnn_jax.training.state import LOSSES
 
-ITERATIONS = (1, 2, 3, 5, 10)
 IMAGES = 500
 
 
-def lipschitz(workdir: Path, data: str = "") -> dict[str, Any]:
+def lipschitz(workdir: Path, data: str = "", checkpoint: str = "best") -> dict[str, Any]:
     """Spectral norms of the retention matrices between a network's stages, approximated and exact.
 
-    Of the best checkpoint, over 500 test images, spread evenly over the set; beside them the teacher's, if the run
-    has one.
+    Over 500 test images, spread evenly over the set; beside them the teacher's, if the run has one.
 
     Args:
       workdir: Folder of a run.
       data: Where its data lies now, if it was moved.
+      checkpoint: "best" or "last".
 
     Returns:
       What was written to `workdir/lipschitz.json`: for each pair of consecutive stages the mean norms of the
-      network and of the teacher, "exact" and after 1, 2, 3, 5 and 10 power iterations, the mean absolute
-      "gap" between the two exact ones, and the network's relative "error" after each number of iterations.
+      "network" and of the "teacher", "exact" and after 1, 2, 3, 5 and 10 power iterations, their mean relative "error"
+      and "teacher error" after each number of iterations, and the mean absolute "gap" between the two exact norms.
       Where the loss learned scales of the stages, "factor" is what they multiply the network's norm with, and
-      "scaled gap" what the loss saw.
+      "scaled gap" the gap after that.
 
     Raises:
       FileNotFoundError: If `workdir` is not the folder of a run, or its data is not there.
       ValueError: If there is no checkpoint, or the network has fewer than two stages.
     """
-    result = compare(workdir, "best", data)
-    return deliver(result, workdir, "lipschitz", _show, draw)
+    result = compare(workdir, checkpoint, data)
+    return deliver(result, workdir, "lipschitz", show, draw)
 
 
 def compare(workdir: Path, checkpoint: str, data: str = "") -> dict[str, Any]:
@@ -63,7 +60,7 @@ def compare(workdir: Path, checkpoint: str, data: str = "") -> dict[str, Any]:
     for i, (name, norms) in enumerate(binary.items()):
         factor = None if scales is None else float(abs(scales[i] * scales[i + 1]))
         pairs.append({"pair": name, **_describe(norms, None if teacher is None else teacher.get(name), factor)})
-    return {"images": len(images), "step": int(state.step), "pairs": pairs}
+    return {"images": len(images), "checkpoint": checkpoint, "step": int(state.step), "pairs": pairs}
 
 
 def _learned_scales(params: Any, stages: int) -> np.ndarray | None:
@@ -106,13 +103,9 @@ def _ways(a: Array, b: Array) -> dict[str, Array]:
 def _describe(
     norms: dict[str, np.ndarray], teacher: dict[str, np.ndarray] | None, factor: float | None = None
 ) -> dict[str, Any]:
-    exact = np.maximum(norms["exact"], np.finfo(np.float32).tiny)
-    described: dict[str, Any] = {
-        "network": {way: float(values.mean()) for way, values in norms.items()},
-        "error": {way: float((np.abs(values - norms["exact"]) / exact).mean()) for way, values in norms.items()},
-    }
+    described: dict[str, Any] = {"network": _means(norms), "error": _errors(norms)}
     if teacher is not None:
-        described["teacher"] = {way: float(values.mean()) for way, values in teacher.items()}
+        described |= {"teacher": _means(teacher), "teacher error": _errors(teacher)}
         described["gap"] = float(np.abs(norms["exact"] - teacher["exact"]).mean())
     if factor is not None:
         described["factor"] = factor
@@ -121,51 +114,10 @@ def _describe(
     return described
 
 
-def _show(result: dict[str, Any]) -> None:
-    ways = [str(n) for n in ITERATIONS]
-    columns = (
-        "stages",
-        "network, exact",
-        "teacher, exact",
-        "gap",
-        "scaled gap",
-        *(f"error, n = {way}" for way in ways),
-    )
-    rows = [
-        (
-            pair["pair"],
-            f"{pair['network']['exact']:.4g}",
-            f"{pair['teacher']['exact']:.4g}" if "teacher" in pair else "-",
-            *(f"{pair[gap]:.4g}" if gap in pair else "-" for gap in ("gap", "scaled gap")),
-            *(f"{pair['error'][way]:.2%}" for way in ways),
-        )
-        for pair in result["pairs"]
-    ]
-    table(f"Spectral norms of retention matrices, mean over {result['images']} test images", columns, rows)
-    print("error, n: of n iterations from a vector of ones. One alone may exceed the norm, as a plain sum does.")
+def _means(norms: dict[str, np.ndarray]) -> dict[str, float]:
+    return {way: float(values.mean()) for way, values in norms.items()}
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
-    """Draws the norms of network and teacher, and how well power iteration finds them, 1500 x 600 pixels."""
-    picture = figure(10, 4)
-    bars, errors = picture.subplots(1, 2)
-    pairs: Sequence[dict[str, Any]] = result["pairs"]
-    place = np.arange(len(pairs))
-    for i, (who, colour) in enumerate(zip(("network", "teacher"), GROUPS, strict=False)):
-        heights = [pair[who]["exact"] for pair in pairs if who in pair]
-        if heights:
-            bars.bar(place + 0.4 * i - 0.2, heights, 0.38, color=colour, label=who)
-    bars.set_xticks(place, [pair["pair"] for pair in pairs])
-    if any(pair["network"]["exact"] > 0 for pair in pairs):
-        bars.set_yscale("log")
-    bars.set(title="Largest singular value, exact")
-    bars.legend(frameon=False)
-    for pair in pairs:
-        errors.plot(ITERATIONS, [100 * pair["error"][str(n)] for n in ITERATIONS], marker="o", label=pair["pair"])
-    errors.set(title="Error of power iteration, %", xlabel="iterations", yscale="symlog")
-    errors.legend(frameon=False)
-    for axes in (bars, errors):
-        axes.grid(axis="y", color=FAINT)
-        axes.tick_params(colors=INK)
-        axes.set_axisbelow(True)
-    picture.savefig(path)
+def _errors(norms: dict[str, np.ndarray]) -> dict[str, float]:
+    exact = np.maximum(norms["exact"], np.finfo(np.float32).tiny)
+    return {way: float((np.abs(values - norms["exact"]) / exact).mean()) for way, values in norms.items()}

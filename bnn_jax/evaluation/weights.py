@@ -25,14 +25,15 @@ BINS = np.linspace(-4, 4, 81)  # standard deviations from the mean
 WHEN = ("before", "after")
 
 
-def weights(workdir: Path, data: str = "") -> dict[str, Any]:
+def weights(workdir: Path, data: str = "", checkpoint: str = "best") -> dict[str, Any]:
     """Kurtosis, quantization error and entropy of the weights of each convolution and binary layer, and histograms.
 
-    Of the best checkpoint, beside what the run started from.
+    Beside what the run started from.
 
     Args:
       workdir: Folder of a run.
       data: Where its data lies now, if it was moved.
+      checkpoint: "best" or "last".
 
     Returns:
       What was written to `workdir/weights.json`: for each layer "binary" (whether it is binarized), "target" (of its
@@ -46,7 +47,7 @@ def weights(workdir: Path, data: str = "") -> dict[str, Any]:
       FileNotFoundError: If `workdir` is not the folder of a run, or its data is not there.
       ValueError: If there is no checkpoint, or it does not fit.
     """
-    result = describe(workdir, "best", data)
+    result = describe(workdir, checkpoint, data)
     return deliver(result, workdir, "weights", _show, partial(draw, title=str(workdir)))
 
 
@@ -70,7 +71,7 @@ def describe(workdir: Path, checkpoint: str, data: str = "") -> dict[str, Any]:
         row["target"] = targets.get(f"{layer.name}/kernel")
         row |= {when: _measure(one, layer.path, layer.weights) for when, one in states.items()}
         found.append(row)
-    return {"step": int(state.step), **gone, "layers": found}
+    return {"checkpoint": checkpoint, "step": int(state.step), **gone, "layers": found}
 
 
 def _targets(config: Config, state: TrainState) -> dict[str, float]:
@@ -130,7 +131,8 @@ def _show(result: dict[str, Any]) -> None:
         )
         for row in result["layers"]
     ]
-    table("Latent weights, before -> after training", columns, rows)
+    when = f"{result['checkpoint']} checkpoint, step {result['step']:,}"
+    table(f"Latent weights, before -> after training ({when})", columns, rows)
     print("kurtosis: 3 for normal, 1.8 for uniform weights, 1 for two heaps; entropy: bit per weight.")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bnn_jax.config import LossConfig, StageConfig, TeacherConfig, component
 from bnn_jax.data import normalize
-from bnn_jax.evaluation import spectral
+from bnn_jax.evaluation import spectral, spectral_view
 from bnn_jax.regularizers import lipschitz_term
 from bnn_jax.training import workdir
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
@@ -81,10 +81,22 @@ def test_norms_of_network_and_teacher_gaps_and_errors(tmp_path, capsys):
         np.testing.assert_allclose(pair["teacher"]["exact"], target.mean(), 1e-4)
         np.testing.assert_allclose(pair["gap"], np.abs(norm - target).mean(), 2e-5)
         np.testing.assert_allclose(pair["error"]["1"], (np.abs(first - norm) / norm).mean(), 1e-4)
-        assert pair["error"]["exact"] == 0
+        theirs_first = np.linalg.norm(other @ other.swapaxes(1, 2) @ np.ones(other.shape[1]), axis=-1) ** 0.5
+        np.testing.assert_allclose(pair["teacher"]["1"], theirs_first.mean(), 1e-4)
+        np.testing.assert_allclose(pair["teacher error"]["1"], (np.abs(theirs_first - target) / target).mean(), 1e-4)
+        assert pair["error"]["exact"] == pair["teacher error"]["exact"] == 0
     shown = capsys.readouterr().out
-    for part in ("stage1 to stage2", "teacher, exact", "error, n = 10", "lipschitz.png"):
+    for part in ("359 test images, best checkpoint (step 10)", "stage1 to stage2", "scaled gap", "lipschitz.png"):
         assert part in shown
+    for pair in result["pairs"]:
+        for who in ("network", "teacher"):
+            assert all(f"{pair[who][way]:.4g}" in shown for way in ("1", "10", "exact"))
+
+
+def test_the_last_checkpoint_is_reported_on_if_asked_for(tmp_path, capsys):
+    saved(tmp_path, toy.config(model=component(staged)))
+    assert spectral.lipschitz(tmp_path, checkpoint="last")["checkpoint"] == "last"
+    assert "last checkpoint" in capsys.readouterr().out
 
 
 def test_without_a_teacher_the_network_stands_alone(tmp_path, capsys):
@@ -106,7 +118,7 @@ def test_dead_maps_are_no_error(tmp_path):
     assert described["gap"] == 0
     assert set(described["error"].values()) == {0.0}
     pairs = [{"pair": "stage1 to stage2", **described}]
-    spectral.draw({"pairs": pairs}, tmp_path / "x.png")
+    spectral_view.draw({"pairs": pairs}, tmp_path / "x.png")
     assert jnp.isfinite(described["network"]["exact"])
 
 
