@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib.metadata
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -86,6 +87,16 @@ def test_version_agrees():
     import bnn_jax
 
     assert bnn_jax.__version__ == PROJECT["version"]
+
+
+def test_a_checkout_beside_the_users_script_does_not_hide_the_package(tmp_path):
+    """Python takes any folder of that name for a package, unless a real one lies on its path."""
+    checkout, script = tmp_path / "bnn_jax", tmp_path / "own.py"
+    checkout.mkdir()
+    script.write_text("import bnn_jax; print(bnn_jax.__version__)")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, script], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == PROJECT["version"], done.stderr
 
 
 def _imports(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
