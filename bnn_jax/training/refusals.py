@@ -28,6 +28,11 @@ def check_fields(config: Config) -> None:
     for name in ("eval_every", "checkpoint_every"):
         if getattr(config.run, name) < 1:
             raise ValueError(f"run.{name} must be 1 or more epochs, found {getattr(config.run, name)}")
+    if config.run.telemetry_every in (1, 2) or config.run.telemetry_every < 0:
+        raise ValueError(
+            "run.telemetry_every must be 3 or more steps (three successive ones are compared), or 0 for none, found "
+            f"{config.run.telemetry_every}"
+        )
     if config.run.read_threads < 0:
         raise ValueError(f"run.read_threads must be 0 or more, found {config.run.read_threads}")
     if config.seed < 0:

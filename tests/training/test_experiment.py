@@ -66,6 +66,8 @@ class TestRefusals:
             ("run.log_every", 0, "run.log_every must be 1 or more, found 0"),
             ("run.eval_every", 0, "run.eval_every must be 1 or more epochs, found 0"),
             ("run.checkpoint_every", -1, "run.checkpoint_every must be 1 or more epochs, found -1"),
+            ("run.telemetry_every", 2, "(three successive ones are compared), or 0 for none, found 2"),
+            ("run.telemetry_every", -1, "run.telemetry_every must be 3 or more steps"),
             ("run.read_threads", -1, "run.read_threads must be 0 or more, found -1"),
             ("seed", -1, "seed must be 0 or more, found -1"),
             ("data.crop_padding", -1, "data.crop_padding must be 0 or more pixels, found -1"),

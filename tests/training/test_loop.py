@@ -102,6 +102,12 @@ class TestRun:
             assert record["layers"].keys() == {"conv"}
             assert all(0 <= layer["flip_ratio"] <= 1 for layer in record["layers"].values())
 
+    def test_telemetry_is_logged_at_least_once_an_epoch(self, tmp_path):
+        made = config(epochs=2)
+        made.run.telemetry_every = 1000
+        Loop(assemble(made), tmp_path, toy.Console(20, quiet=True)).run()
+        assert [r["step"] for r in toy.records(tmp_path, "telemetry")] == [STEPS, 2 * STEPS]
+
     def test_evaluation_and_checkpoints_follow_their_intervals_and_the_end_has_both(self, tmp_path):
         made = config(epochs=3)
         made.run.eval_every, made.run.checkpoint_every, made.run.telemetry_every = 2, 5, 0
