@@ -21,7 +21,7 @@ from bnn_jax.training.loop import Loop, Outcome
 from bnn_jax.training.run_log import has_evaluation
 from bnn_jax.training.signals import StopRequest
 from bnn_jax.training.sources import with_teacher_network
-from bnn_jax.training.stages import plan, references
+from bnn_jax.training.stages import is_stage, locate, plan, references
 
 
 class Session:
@@ -74,7 +74,9 @@ class Session:
 
     @property
     def _suffix(self) -> str:
-        return f" of stage {self.name!r}" if self.name else ""
+        if self.name:
+            return f" of stage {self.name!r}"
+        return " of the last stage" if self.config.stages else ""
 
     @property
     def finished(self) -> bool:
@@ -103,13 +105,23 @@ class Session:
             ),
             ("learning rate", f"{rates[0]:.4g} first epoch, {max(rates):.4g} highest, {rates[-1]:.4g} last"),
             ("workdir", str(self.workdir) if self.workdir else "none"),
-            *((name, source) for name, source in self._sources() if source),
+            *((what, self._origin(source)) for what, source in self._sources() if source),
             ("start", f"continue after step {self.start_step}" if self.start_step else "from the beginning"),
         ]
 
     def _sources(self) -> list[tuple[str, str]]:
         teacher = self.config.teacher
         return [("weights from", self.config.init_from), ("teacher", teacher.source if teacher else "")]
+
+    def _origin(self, source: str) -> str:
+        """Where weights come from, and of a stage how far it is."""
+        if not is_stage(source, self.config):
+            return source
+        if self.workdir is None:
+            return f"stage {source!r}"
+        path = locate(source, self.config, self.workdir)
+        step = latest_step(path)
+        return f"stage {source!r}, {f'{step:,} steps done' if step else 'not begun'}, in {path}"
 
     @property
     def begun(self) -> bool:
@@ -166,12 +178,12 @@ class Session:
         rows = [
             ("best test accuracy", f"{outcome.best_accuracy:.2%} (epoch {outcome.best_epoch})"),
             ("last and best checkpoint", workdir / "checkpoints"),
-            ("metrics of every step", workdir / "metrics.jsonl"),
+            ("metrics", workdir / "metrics.jsonl"),
             ("curves", workdir / "curves.png"),
             ("network", workdir / "summary.json"),
             ("exact evaluation", f"python eval.py --workdir {workdir}"),
         ]
-        table(f"Finished{self._suffix}", ("what", "where"), rows)
+        table(f"Stage {self.name!r} finished" if self.name else "Finished", ("what", "where"), rows)
 
 
 def latest_step(workdir: Path | None) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from bnn_jax.config import Config, differences, from_dict, to_dict
 
 CONFIG = "config.json"
+_SHOWN = 12  # differences between two configs
 
 
 def verify(workdir: Path, config: Config) -> bool:
@@ -22,7 +23,8 @@ def verify(workdir: Path, config: Config) -> bool:
     if _has_run(workdir):
         changed = differences(read_config(workdir), config)
         if changed:
-            lines = "\n  ".join(changed)
+            shown = changed[:_SHOWN] + ([f"and {len(changed) - _SHOWN} more"] if len(changed) > _SHOWN else [])
+            lines = "\n  ".join(shown)
             raise ValueError(
                 f"{workdir} holds a run of another config (there -> now):\n  {lines}\n"
                 "Use another --workdir for this config, or the same config to continue that run."

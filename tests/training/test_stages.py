@@ -125,7 +125,8 @@ class TestCommands:
         teacher, _ = toy.stored(folder / "teacher", stages.plan(recipe(), folder)[0].config)
         toy.assert_identical(state.teacher, teacher.variables)
         again = run_python(["train.py", "--config", config_file, "--workdir", folder])
-        assert "stage 'teacher'" not in again
+        assert "Plan of stage 'teacher'" not in again
+        assert f"stage 'teacher', {int(teacher.step)} steps done, in {folder / 'teacher'}" in again
         assert "continue after step 20" in again
 
     def test_every_stage_can_be_evaluated(self, run_python, whole):

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from bnn_jax.config import component, to_dict
+from bnn_jax.config import StageConfig, component, to_dict
 from bnn_jax.training import workdir
 from tests.training import toy
 
@@ -45,6 +45,12 @@ class TestVerify:
         assert "seed: 0 -> 7" in message
         assert message.count("->") == 3  # with the heading
         assert "Use another --workdir" in message
+
+    def test_of_many_differences_some_are_shown_and_the_rest_counted(self, begun):
+        changed = toy.config(stages=[StageConfig("teacher", toy.config())])
+        with pytest.raises(ValueError, match=r"\n  and \d+ more\nUse another --workdir") as caught:
+            workdir.verify(begun, changed)
+        assert str(caught.value).count("->") == 13  # with the heading
 
     def test_how_to_run_it_and_where_the_data_lies_may_change(self, begun):
         changed = toy.config()
