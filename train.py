@@ -36,9 +36,9 @@ _PROCESS = flags.DEFINE_integer("process", -1, "Index of this process.")
 def main(argv: list[str]) -> None:
     """Runs the experiment the flags describe."""
     if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+        sys.exit(f"train.py: unexpected arguments: {argv[1:]}. All flags: train.py --help")
     if not _DRY_RUN.value and _WORKDIR.value is None:
-        raise app.UsageError("--workdir is needed: a folder for checkpoints, logs and results")
+        sys.exit("train.py: --workdir is needed: a folder for checkpoints, logs and results (or --dry_run)")
     if not isinstance(_CONFIG.value, Config):
         found = type(_CONFIG.value).__name__
         sys.exit(f"train.py: expected a config file of a Config, found {found}; ablations: python -m bnn_jax.ablation")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from bnn_jax.binarizers.base import Params, Progress
+from bnn_jax.ops.precision import wide
 
 
 class Teacher(NamedTuple):
@@ -123,7 +124,7 @@ def cross_entropy(label_smoothing: float = 0.0) -> Callable[[Outputs], Array]:
     import optax
 
     def term(outputs: Outputs) -> Array:
-        logits = outputs.logits.astype(jnp.float32)
+        logits = wide(outputs.logits)
         if not label_smoothing:
             return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, outputs.labels))
         targets = optax.smooth_labels(jnp.eye(logits.shape[-1])[outputs.labels], label_smoothing)

@@ -27,11 +27,11 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Show the runs and how far they a
 def main(argv: list[str]) -> None:
     """Runs the ablation the flags describe."""
     if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+        sys.exit(f"ablation: unexpected arguments: {argv[1:]}")
     logging.set_verbosity(logging.ERROR)
     keep_freed_memory()
     if not _DRY_RUN.value and _WORKDIR.value is None:
-        raise app.UsageError("--workdir is needed: a folder for all runs, table and picture")
+        sys.exit("ablation: --workdir is needed: a folder for all runs, table and picture (or --dry_run)")
     ablation, workdir = _CONFIG.value, Path(_WORKDIR.value or "WORKDIR")
     if not isinstance(ablation, Ablation):
         found = type(ablation).__name__
