@@ -58,8 +58,8 @@ def flatten(plain: Any, prefix: str = "") -> dict[str, Any]:
     return {name: leaf for key, value in items for name, leaf in flatten(value, key).items()}
 
 
-def differences(old: Any, new: Any) -> list[str]:
-    """Lines `field: old value -> new value` where two configs, or parts of them, differ in what bears on the result."""
+def differences(old: Config, new: Config) -> list[str]:
+    """Lines `field: old value -> new value` where two configs differ in what bears on the result."""
     a, b = flatten(to_dict(old)), flatten(to_dict(new))
     # Data may move between two sessions of a run.
     names = [name for name in {**a, **b} if not re.search(r"(^|\.)run\.|\.directory$", name)]

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from bnn_jax.config import Config, differences
+from bnn_jax.config import Config
 from bnn_jax.inspect import get, learned_names, put
 from bnn_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from bnn_jax.training.examples import Opener, open_splits
@@ -35,21 +35,18 @@ def teacher_network(config: Config, workdir: Path | None) -> Any:
 
     Raises:
       FileNotFoundError: If the teacher's source is neither a stage, nor a run, nor a file.
-      ValueError: If it is a file, and the config does not say of which network, or the run of another one.
+      ValueError: If it is a file, and the config does not say of which network.
     """
     source = teacher_source(config)
     if config.teacher is None or not source:
         return None
     if config.teacher.checkpoint not in CHECKPOINTS:
         raise ValueError(f"teacher.checkpoint: expected one of {CHECKPOINTS}, found {config.teacher.checkpoint!r}")
-    begun = workdir is not None and (workdir / CONFIG).is_file()
     if config.teacher.model is not None:
-        if not begun:
-            _refuse_another_network(source, config, workdir or Path())
         return config.teacher.model
     if is_stage(source, config):
         return next(stage.config.model for stage in config.stages if stage.name == source)
-    if workdir is not None and begun:
+    if workdir is not None and (workdir / CONFIG).is_file():
         stored = read_config(workdir).teacher
         if stored is not None and stored.source == source and stored.model is not None:
             return stored.model
@@ -58,24 +55,6 @@ def teacher_network(config: Config, workdir: Path | None) -> Any:
     if path.is_file():
         raise ValueError(f"teacher.source = {source!r} is a file of weights: teacher.model must say of which network")
     return read_config(path).model
-
-
-def _refuse_another_network(source: str, config: Config, workdir: Path) -> None:
-    """Weights may fit a network that they were not trained in: binary ones fit their full-precision twin.
-
-    Raises:
-      ValueError: If `source` is the folder of a run of another network than `teacher.model`.
-    """
-    path = locate(source, config, workdir)
-    if is_stage(source, config) or not (path / CONFIG).is_file():
-        return
-    assert config.teacher is not None
-    lines = differences(read_config(path).model, config.teacher.model)
-    if lines:
-        raise ValueError(
-            f"teacher.source = {source!r} is a run of another network than teacher.model says (there -> here):\n  "
-            + "\n  ".join(lines[:8])
-        )
 
 
 def with_teacher_network(config: Config, workdir: Path | None) -> Config:

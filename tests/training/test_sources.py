@@ -162,20 +162,6 @@ class TestExperiment:
         with pytest.raises(ValueError, match="do not fit this network"):  # of another input and width
             assemble(config).start_state(tmp_path)
 
-    def test_a_run_of_a_binary_network_is_no_teacher_of_full_precision(self, tmp_path):
-        there = toy.config(epochs=1)
-        workdir.claim(tmp_path / "there", there)
-        full = component(toy.network, binary_dense=False)
-        config = toy.config(teacher=TeacherConfig(str(tmp_path / "there"), model=full))
-        with pytest.raises(
-            ValueError, match=r"another network than teacher\.model says.*\n  weights.*siman.* -> "
-        ):
-            sources.teacher_network(config, tmp_path / "here")
-        workdir.claim(tmp_path / "here", config)  # begun: it has its teacher's weights
-        assert sources.teacher_network(config, tmp_path / "here") == full
-        config.teacher.model = there.model
-        assert sources.teacher_network(config, tmp_path / "new") == there.model
-
     def test_a_term_without_its_teacher_is_refused_before_training(self):
         config = toy.config(losses=[*toy.config().losses, toy.mimic_loss()])
         with pytest.raises(ValueError, match="mimic needs a teacher"):
