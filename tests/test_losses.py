@@ -53,6 +53,12 @@ class TestCrossEntropy:
         value = losses.cross_entropy()(outputs(logits=jnp.asarray(LOGITS, jnp.bfloat16)))
         assert value.dtype == jnp.float32
 
+    def test_logits_wider_than_float32_keep_their_precision(self):
+        with jax.enable_x64(True):
+            value = losses.cross_entropy()(outputs(logits=jnp.asarray(LOGITS, jnp.float64)))
+            assert value.dtype == jnp.float64
+            np.testing.assert_allclose(value, -log_softmax(LOGITS)[np.arange(7), LABELS].mean(), rtol=1e-14)
+
     def test_its_gradient_is_the_softmax_less_the_target(self):
         term = losses.cross_entropy()
         gradient = jax.grad(lambda logits: term(outputs(logits=logits)))(jnp.asarray(LOGITS))

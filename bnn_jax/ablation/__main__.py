@@ -27,7 +27,7 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Show the runs and how far they a
 def main(argv: list[str]) -> None:
     """Runs the ablation the flags describe."""
     if len(argv) > 1:
-        sys.exit(f"ablation: unexpected arguments: {argv[1:]}")
+        sys.exit(f"ablation: unexpected arguments: {argv[1:]}. All flags: --help")
     logging.set_verbosity(logging.ERROR)
     keep_freed_memory()
     if not _DRY_RUN.value and _WORKDIR.value is None:

@@ -53,7 +53,7 @@ class RunConfig:
     """How a run goes about it, without a bearing on its result."""
 
     log_every: int = 50  # steps
-    telemetry_every: int = 0  # steps, but at least once an epoch; 0: off
+    telemetry_every: int = 0  # steps, at least once an epoch of three or more; 0: off
     eval_every: int = 1  # epochs
     checkpoint_every: int = 1  # epochs; a signal saves at once
     read_threads: int = 1  # that read ahead, a batch each; as many as the host has cores where reading means decoding

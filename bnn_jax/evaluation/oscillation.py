@@ -5,8 +5,8 @@ Of a layer, in the step from t to t + 1, with codes b:
     flip ratio         mean[b_t != b_(t+1)]
     flip-back ratio    mean[b_(t-1) != b_t and b_t != b_(t+1)]        (a flip that is undone at once)
 
-A run's telemetry holds both for single steps, `run.telemetry_every` steps apart; means over the records of an epoch
-estimate those over all its steps.
+A run's telemetry holds both for single steps, `run.telemetry_every` steps apart or closer; means over the records of
+an epoch estimate those over all its steps.
 """
 
 import math

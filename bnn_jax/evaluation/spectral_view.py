@@ -30,11 +30,12 @@ def show(result: dict[str, Any]) -> None:
                 errors.append((*label, *(f"{100 * pair[error][str(n)]:.3g}%" for n in ITERATIONS)))
     table(f"Spectral norms of retention matrices, {of}", ("stages", "of", *counts, "exact", "gap", "scaled gap"), norms)
     table("Mean error of power iteration against the exact norm", ("stages", "of", *counts), errors)
-    print(
-        "n: power iterations, from a vector of ones; one alone may exceed the norm, as a plain sum does.\n"
-        "gap: mean of |network - teacher|, both exact; scaled gap: the same, the network's norm multiplied by what the "
-        "loss has learned to multiply it with."
-    )
+    print("n: power iterations, from a vector of ones; one alone may exceed the norm, as a plain sum does.")
+    if any("gap" in pair for pair in result["pairs"]):
+        print(
+            "gap: mean of |network - teacher|, both exact; scaled gap: the same, the network's norm multiplied by what "
+            "the loss has learned to multiply it with."
+        )
 
 
 def draw(result: dict[str, Any], path: Path) -> None:

@@ -54,12 +54,14 @@ def lipschitz_retention(
             "expected two or more feature maps, and as many targets, found "
             f"{len(features)} features and {len(targets)} targets"
         )
-    batches = sorted({len(feature) for feature in (*features, *targets)})
-    if len(batches) > 1:
-        raise ValueError(f"expected features and targets of the same images, found batches of {batches}")
     if scales is not None and scales.shape != (len(features),):
         raise ValueError(f"scales must hold one factor per feature map, ({len(features)},), found {scales.shape}")
     found, wanted = norms(features, n_iter=n_iter), [lax.stop_gradient(t) for t in norms(targets, n_iter=n_iter)]
+    if found[0].shape != wanted[0].shape:
+        raise ValueError(
+            f"features and targets must be of the same images, found batches of {found[0].shape[0]} and "
+            f"{wanted[0].shape[0]}"
+        )
     if scales is not None:
         # Of scaled maps; cheaper than scaling them.
         found = [jnp.abs(scales[i] * scales[i + 1]) * s for i, s in enumerate(found)]

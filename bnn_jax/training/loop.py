@@ -101,7 +101,7 @@ class Loop:
         tensorboard = None if self.config.run.tensorboard else False
         log = RunLog(workdir, self.step, tensorboard=tensorboard) if jax.process_index() == 0 else None
         self.reporter = Reporter(experiment, self.books, console, log)
-        # At least once an epoch, also in a run on few images.
+        # At least once an epoch, also in a run on few images; three steps are compared.
         every = min(self.config.run.telemetry_every, max(3, experiment.steps_per_epoch))
         self.telemetry = Telemetry(experiment.layers, every)
         self.telemetry.restore(self.books.telemetry, self.step, self.state.params, self.state.memory, self._progress())

@@ -21,7 +21,7 @@ from bnn_jax.training.loop import Loop, Outcome
 from bnn_jax.training.run_log import has_evaluation
 from bnn_jax.training.signals import StopRequest
 from bnn_jax.training.sources import with_teacher_network
-from bnn_jax.training.stages import is_stage, locate, plan, references
+from bnn_jax.training.stages import is_stage, plan, references
 
 
 class Session:
@@ -105,7 +105,7 @@ class Session:
             ),
             ("learning rate", f"{rates[0]:.4g} first epoch, {max(rates):.4g} highest, {rates[-1]:.4g} last"),
             ("workdir", str(self.workdir) if self.workdir else "none"),
-            *((what, self._origin(source)) for what, source in self._sources() if source),
+            *((what, self._named(source)) for what, source in self._sources() if source),
             ("start", f"continue after step {self.start_step}" if self.start_step else "from the beginning"),
         ]
 
@@ -113,15 +113,8 @@ class Session:
         teacher = self.config.teacher
         return [("weights from", self.config.init_from), ("teacher", teacher.source if teacher else "")]
 
-    def _origin(self, source: str) -> str:
-        """Where weights come from, and of a stage how far it is."""
-        if not is_stage(source, self.config):
-            return source
-        if self.workdir is None:
-            return f"stage {source!r}"
-        path = locate(source, self.config, self.workdir)
-        step = latest_step(path)
-        return f"stage {source!r}, {f'{step:,} steps done' if step else 'not begun'}, in {path}"
+    def _named(self, source: str) -> str:
+        return f"stage {source!r}" if is_stage(source, self.config) else source
 
     @property
     def begun(self) -> bool:

@@ -94,9 +94,13 @@ def test_norms_of_network_and_teacher_gaps_and_errors(tmp_path, capsys):
 
 
 def test_the_last_checkpoint_is_reported_on_if_asked_for(tmp_path, capsys):
-    saved(tmp_path, toy.config(model=component(staged)))
-    assert spectral.lipschitz(tmp_path, checkpoint="last")["checkpoint"] == "last"
-    assert "last checkpoint" in capsys.readouterr().out
+    state = saved(tmp_path, toy.config(model=component(staged)))
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(state.replace(step=np.asarray(20, np.int32)), Bookkeeping(), 0.4)
+    checkpoints.close()
+    found = [spectral.lipschitz(tmp_path, checkpoint=which) for which in ("best", "last")]
+    assert [(one["checkpoint"], one["step"]) for one in found] == [("best", 10), ("last", 20)]
+    assert "last checkpoint (step 20)" in capsys.readouterr().out
 
 
 def test_without_a_teacher_the_network_stands_alone(tmp_path, capsys):

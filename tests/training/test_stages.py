@@ -126,7 +126,7 @@ class TestCommands:
         toy.assert_identical(state.teacher, teacher.variables)
         again = run_python(["train.py", "--config", config_file, "--workdir", folder])
         assert "Plan of stage 'teacher'" not in again
-        assert f"stage 'teacher', {int(teacher.step)} steps done, in {folder / 'teacher'}" in again
+        assert "Plan of the last stage" in again
         assert "continue after step 20" in again
 
     def test_every_stage_can_be_evaluated(self, run_python, whole):
