@@ -149,9 +149,9 @@ def free_port():
         return server.getsockname()[1]
 
 
-def launch(workdir, *, processes, devices, env=None, arguments=None):
+def launch(workdir, *, processes, devices, env=None, arguments=None, config=None):
     """Runs train.py in one or two processes, `env` in the first, `arguments` by process: status and output of each."""
-    config = toy.config_file(workdir.parent)
+    config = config or toy.config_file(workdir.parent)
     command = [sys.executable, "train.py", "--config", config, "--workdir", workdir]
     port, running = free_port(), []
     for index in range(processes):

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from types import SimpleNamespace
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from bnn_jax.training.optimizer import decay_mask
 from bnn_jax.training.session import needed
 from bnn_jax.training.state import LOSSES
 from tests.training import toy
+from tests.training.test_parallel import launch
 
 
 def recipe(**changes):
@@ -128,6 +130,14 @@ class TestCommands:
         assert "Plan of stage 'teacher'" not in again
         assert "Plan of the last stage" in again
         assert "continue after step 20" in again
+
+    def test_two_processes_train_every_stage_to_the_same_end(self, config_file, whole, tmp_path):
+        for status, output in launch(tmp_path / "two", processes=2, devices=1, config=config_file):
+            assert status == 0, output
+        expected, _ = toy.stored(whole[0], recipe())
+        found, _ = toy.stored(tmp_path / "two", recipe())
+        assert int(found.step) == 20
+        chex.assert_trees_all_close(found.teacher, expected.teacher, rtol=1e-3, atol=1e-4)
 
     def test_every_stage_can_be_evaluated(self, run_python, whole):
         for folder in ("", "middle"):
