@@ -191,16 +191,11 @@ class VGGSmall(nn.Module):
 NETS = {"resnet20": ResNet20, "resnet18": ResNet18, "vgg_small": VGGSmall}
 
 
-def build(name, percentile="numpy", lr=0.1, weight_decay=5e-4, seed=0, device="cpu"):
-    """Return ``(model, train_step)``; ``train_step(images, labels)`` -> loss.
-
-    ``images`` is NCHW, float32 (already normalised) or uint8 (scaled here).
-    """
-    torch.manual_seed(seed)
-    model = NETS[name](percentile).train().to(device)
+def optimiser_of(model, lr=0.1, weight_decay=5e-4):
+    """SGD with momentum, without decay of what is binarised and its scales."""
     binary = {id(p) for m in model.modules() if isinstance(m, BinaryConv2d) for p in m.parameters()}
     params = list(model.parameters())
-    optimiser = torch.optim.SGD(
+    return torch.optim.SGD(
         [
             {"params": [p for p in params if id(p) not in binary], "weight_decay": weight_decay},
             {"params": [p for p in params if id(p) in binary], "weight_decay": 0.0},
@@ -209,13 +204,28 @@ def build(name, percentile="numpy", lr=0.1, weight_decay=5e-4, seed=0, device="c
         momentum=0.9,
     )
 
+
+def build(name, percentile="numpy", lr=0.1, weight_decay=5e-4, seed=0, device="cpu"):
+    """Return ``(model, train_step)``; ``train_step(images, labels)`` -> loss.
+
+    ``images`` is NCHW, float32 (already normalised) or uint8 (scaled here).
+    """
+    torch.manual_seed(seed)
+    model = NETS[name](percentile).train().to(device)
+    optimiser = optimiser_of(model, lr, weight_decay)
+
     def train_step(images, labels):
         if images.dtype == torch.uint8:
             images = images.float().div_(255)
-        optimiser.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(model(images), labels)
-        loss.backward()
-        optimiser.step()
-        return loss.detach()
+        return step(model, optimiser, images, labels)
 
     return model, train_step
+
+
+def step(model, optimiser, images, labels):
+    """One step of training; returns the loss."""
+    optimiser.zero_grad(set_to_none=True)
+    loss = F.cross_entropy(model(images), labels)
+    loss.backward()
+    optimiser.step()
+    return loss.detach()
