@@ -53,9 +53,7 @@ def set_epoch(network, optimiser, progress):
     """Learning rate and percentile of an epoch."""
     for group in optimiser.param_groups:
         group["lr"] = 0.05 * (1 + math.cos(math.pi * progress))
-    for module in network.modules():
-        if isinstance(module, torch_twin.BinaryConv2d):
-            module.q = 15.0 * (1 - progress)
+    torch_twin.set_percentile(network, 15.0 * (1 - progress))
 
 
 def main() -> None:

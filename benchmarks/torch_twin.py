@@ -191,6 +191,13 @@ class VGGSmall(nn.Module):
 NETS = {"resnet20": ResNet20, "resnet18": ResNet18, "vgg_small": VGGSmall}
 
 
+def set_percentile(model, q):
+    """Sets what all layers clip their magnitudes at, in percent."""
+    for module in model.modules():
+        if isinstance(module, BinaryConv2d):
+            module.q = q
+
+
 def optimiser_of(model, lr=0.1, weight_decay=5e-4):
     """SGD with momentum, without decay of what is binarised and its scales."""
     binary = {id(p) for m in model.modules() if isinstance(m, BinaryConv2d) for p in m.parameters()}

@@ -61,9 +61,7 @@ def initial_params(params, weights):
 def siman_twin(progress, rate):
     """SiMaN's network and step in PyTorch; its percentile falls from 15 to 0."""
     network, step = torch_twin.build("resnet20", lr=rate)
-    for module in network.modules():
-        if isinstance(module, torch_twin.BinaryConv2d):
-            module.q = 15.0 * (1 - progress)
+    torch_twin.set_percentile(network, 15.0 * (1 - progress))
     return network, step
 
 
