@@ -82,10 +82,13 @@ def sharpen(model, t):
             module.t, module.k = t, max(1 / t, 1.0)
 
 
+def optimiser_of(model, lr=0.1, weight_decay=1e-4):
+    """The recipe's SGD."""
+    return torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=weight_decay)
+
+
 def build(seed=0, lr=0.1, weight_decay=1e-4):
     """Return ``(model, train_step)``; ``train_step(images, labels)`` -> loss, as `torch_twin.build` does."""
     torch.manual_seed(seed)
     model = ResNet20().train()
-    optimiser = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=weight_decay)
-
-    return model, partial(step, model, optimiser)
+    return model, partial(step, model, optimiser_of(model, lr, weight_decay))
