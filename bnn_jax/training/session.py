@@ -204,7 +204,11 @@ def prepare(config: Config, workdir: Path | None, *, dry: bool = False) -> list[
                 raise
             place = [stage.name for stage in config.stages].index(run.name)
             raise type(error)(f"stage {run.name!r} (config.stages[{place}].config): {error}") from error
-    return needed(sessions)
+    kept = needed(sessions)
+    for session in sessions:
+        if session not in kept:
+            session.console.print(f"Stage {session.name!r} is done, or no longer needed: {session.workdir}")
+    return kept
 
 
 def needed(sessions: list[Session]) -> list[Session]:

@@ -122,12 +122,14 @@ class TestCommands:
         folder, printed = whole
         for heading in ("Plan of stage 'teacher'", "Plan of stage 'middle'", "Finished"):
             assert heading in printed
+        assert "no longer needed" not in printed
         state, _ = toy.stored(folder, recipe())
         assert int(state.step) == 20
         teacher, _ = toy.stored(folder / "teacher", stages.plan(recipe(), folder)[0].config)
         toy.assert_identical(state.teacher, teacher.variables)
         again = run_python(["train.py", "--config", config_file, "--workdir", folder])
         assert "Plan of stage 'teacher'" not in again
+        assert f"Stage 'teacher' is done, or no longer needed: {folder / 'teacher'}" in again
         assert "Plan of the last stage" in again
         assert "continue after step 20" in again
 

@@ -66,7 +66,8 @@ class Corruption:
           Images of the same shape and dtype. uint8 ones are cut to whole numbers, as those of the published sets were.
 
         Raises:
-          ValueError: If an argument is out of its range or of another form.
+          ValueError: If an argument is out of its range or of another form. Under a transformation the range of
+            pixels is not known: there what leaves [0, 1] is clipped.
         """
         images = jnp.asarray(images)
         _check(images)
@@ -185,6 +186,13 @@ def _check(images: Array) -> None:
         )
     if images.dtype != jnp.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
         raise ValueError(f"expected images of dtype uint8, or floating in [0, 1], found {images.dtype}")
+    if images.dtype != jnp.uint8 and not isinstance(images, Tracer):
+        least, largest = float(jnp.min(images)), float(jnp.max(images))
+        if least < -_SLACK or largest > 1.0 + _SLACK:
+            raise ValueError(
+                f"expected floating images in [0, 1], found values from {least:g} to {largest:g}: corrupt them before "
+                "they are normalized; divide 0 to 255 by 255"
+            )
 
 
 def no_draws(key: Array, shape: Shape) -> None:

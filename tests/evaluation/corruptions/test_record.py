@@ -117,6 +117,8 @@ def test_jpeg_on_the_host_is_that_of_the_device():
         ((KEY, np.zeros((4, 4), np.uint8)), r"expected images of shape .* found \(4, 4\)"),
         ((KEY, np.zeros((1, 4, 4, 2), np.uint8)), "with 1 or 3 channels"),
         ((KEY, np.zeros((4, 4, 3), np.int32)), "dtype uint8, or floating"),
+        ((KEY, np.full((4, 4, 3), 255.0, np.float32)), "found values from 255 to 255: .* divide 0 to 255 by 255"),
+        ((KEY, np.full((4, 4, 3), -0.1, np.float32)), "found values from -0.1 to -0.1: .* before they are normalized"),
         ((KEY, images(), 6), "severity of 1 to 5, found 6"),
         ((KEY, images(), 2.0), "expected a severity, an integer"),
         ((KEY, images(), 1, "tiny"), "expected variant to be one of"),
@@ -127,6 +129,13 @@ def test_jpeg_on_the_host_is_that_of_the_device():
 def test_what_does_not_fit_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         corruptions.contrast(*arguments)
+
+
+def test_within_jit_what_leaves_the_range_is_clipped():
+    x = np.array([-0.5, 0.5, 2.0], np.float32).reshape(1, 3, 1)
+    found = jax.jit(lambda x: corruptions.brightness(KEY, x, 1))(np.broadcast_to(x, (4, 3, 3)))
+    assert np.min(found) >= 0.0
+    assert np.max(found) == 1.0
 
 
 def test_the_fifteen_and_the_four():
