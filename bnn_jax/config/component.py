@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import importlib
 import inspect
+import types
 import typing
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -63,7 +64,7 @@ def component(target: Callable[..., Any], /, **options: Any) -> Any:
         if parameter.default is _EMPTY and key not in options:
             continue
         value = options.get(key, parameter.default)
-        kind = type(value) if isinstance(value, Component) else hints.get(key, type(value))
+        kind = _declared(hints.get(key, type(value)), value)
         fields.append((key, kind, dataclasses.field(kw_only=True, **_default(value))))
     known = [field[0] for field in fields]
     for key in options:
@@ -71,6 +72,14 @@ def component(target: Callable[..., Any], /, **options: Any) -> Any:
             raise TypeError(f"{name} has no option {key!r}{nearest(key, known)}; its options: {', '.join(known)}")
     cls = dataclasses.make_dataclass(target.__name__, fields, bases=(Component,), namespace={"_target": name})
     return cls()
+
+
+def _declared(hint: Any, value: Any) -> Any:
+    """The type of a field: as annotated, but for components, and of several types (None aside) that of the value."""
+    several = len([kind for kind in typing.get_args(hint) if kind is not type(None)]) > 1
+    ambiguous = several and typing.get_origin(hint) in (typing.Union, types.UnionType)
+    # Command lines give values of one type.
+    return type(value) if isinstance(value, Component) or ambiguous else hint
 
 
 def _default(value: Any) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def check(config: Any, arguments: Sequence[str]) -> None:
         negated, path, value = match.groups()
         try:
             current, kind, _ = _lookup(config, path)
+            _place(config, path)
         except ValueError as error:
             raise ValueError(f"--config.{path}: {error}") from None
         following = arguments[i + 1] if i + 1 < len(arguments) else "--"
@@ -57,15 +58,27 @@ def override(config: Any, path: str, value: Any) -> None:
     if not (optional and value is None) and not _fits(current, kind, value):
         expected = "component" if isinstance(current, Component) else kind.__name__
         raise ValueError(f"{path}: expected {expected} like {current!r}, found {value!r}")
-    head, index = re.fullmatch(r"(.*?)(?:\[(\d+)\])?", path, re.DOTALL).groups()  # type: ignore[union-attr]
+    head, index = _place(config, path)
     if index is None:
         holder, _, name = path.rpartition(".")
         setattr(_lookup(config, holder)[0] if holder else config, name, value)
         return
-    items = _lookup(config, head)[0]
+    _lookup(config, head)[0][index] = value
+
+
+def _place(config: Any, path: str) -> tuple[str, int | None]:
+    """The list that `path` ends in an item of, and which; the path itself and None elsewhere.
+
+    Raises:
+      ValueError: If it is an item of a tuple.
+    """
+    match = re.fullmatch(r"(.*)\[(\d+)\]", path, re.DOTALL)
+    if not match:
+        return path, None
+    items = _lookup(config, match[1])[0]
     if not isinstance(items, list):
-        raise ValueError(f"{path}: {head} is no list; set it as a whole, now {items!r}")
-    items[int(index)] = value
+        raise ValueError(f"{path}: {match[1]} is no list; set it as a whole, now {items!r}")
+    return match[1], int(match[2])
 
 
 def _fits(current: Any, kind: type, value: Any) -> bool:

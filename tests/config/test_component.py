@@ -9,6 +9,7 @@ import pytest
 from bnn_jax import binarizers, models
 from bnn_jax.config import Component, component, to_dict
 from bnn_jax.config.component import resolve, target_of
+from bnn_jax.regularizers import kurtosis_term
 
 
 def scaled(size: int, *, factor: float = 2.0, name: str = "plain", parts: tuple = (), extra: dict | None = None):
@@ -39,6 +40,12 @@ class TestFields:
         assert fields["name"] == (str, "plain")
         assert fields["extra"] == (dict | None, None)
         assert "size" not in fields
+
+    @pytest.mark.parametrize(("options", "kind"), [({}, str), ({"targets": (1.2, 1.4)}, tuple)])
+    def test_an_option_of_several_types_has_that_of_its_value(self, options, kind):
+        kinds = {f.name: f.type for f in dataclasses.fields(component(kurtosis_term, **options))}
+        assert kinds["targets"] is kind
+        assert kinds["target"] == (float | None)
 
     def test_given_options_replace_the_defaults_and_can_be_changed_later(self):
         made = component(scaled, factor=3.0)

@@ -7,6 +7,7 @@ import pytest
 from bnn_jax.binarizers import irnet
 from bnn_jax.config import LossConfig, TeacherConfig, check, component, flatten, override, to_dict
 from bnn_jax.losses import cross_entropy
+from bnn_jax.regularizers import kurtosis_term
 from bnn_jax.training import schedules
 from tests.training import toy
 
@@ -88,6 +89,16 @@ class TestListIndices:
         check(changed, ["--config.losses[1].weight", "1"])
         with pytest.raises(ValueError, match="expected float"):
             check(changed, ["--config.losses[1].weight", "much"])
+
+    def test_an_item_of_a_tuple_is_refused(self):
+        changed = config()
+        pairs = (("conv1", 1.2), ("", 1.6))
+        changed.losses.append(LossConfig("kurtosis", component(kurtosis_term, targets=pairs)))
+        message = "losses[1].term.targets[0][1]: losses[1].term.targets[0] is no list; set it as a whole, now ('conv1'"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            check(changed, ["--config.losses[1].term.targets[0][1]", "1.3"])
+        with pytest.raises(ValueError, match=re.escape(message)):
+            override(changed, "losses[1].term.targets[0][1]", 1.3)
 
     def test_an_index_into_what_is_no_list_is_refused(self):
         with pytest.raises(ValueError, match=r"epochs has no items"):

@@ -4,6 +4,7 @@ import copy
 import json
 
 import pytest
+from ml_collections.config_flags import config_path
 
 from bnn_jax.config import Config, DataConfig, LossConfig, check, component, differences, flatten, from_dict
 from bnn_jax.config.file import check_command_line, load
@@ -50,8 +51,14 @@ class TestConfigFiles:
         config = load(path)
         plain = {name: value for name, value in flatten(to_dict(config)).items() if not name.endswith("()")}
         for name, value in plain.items():
-            if value is not None:
+            if value is not None and not _is_in_tuple(config, name):
                 check(config, [f"--config.{name}={value}"])
+                # Raises where a command line could not tell of which type a value is.
+                config_path.get_type(name, config)
+
+
+def _is_in_tuple(config, name):
+    return name.endswith("]") and isinstance(config_path.get_value(name.rpartition("[")[0], config), tuple)
 
 
 def test_there_are_config_files():
