@@ -60,8 +60,8 @@ def kl_divergence(student: Array, teacher: Array, temperature: float = 4.0, redu
 def _logits(student: Array, teacher: Array) -> tuple[Array, Array]:
     if student.shape != teacher.shape:
         raise ValueError(
-            f"distillation needs logits of the same classes, found {student.shape} of the student, {teacher.shape} of "
-            "the teacher"
+            f"distillation needs logits of the same images and classes, found {student.shape} of the student, "
+            f"{teacher.shape} of the teacher"
         )
     wide = jnp.promote_types(jnp.result_type(student, teacher), jnp.float32)
     return student.astype(wide), lax.stop_gradient(teacher.astype(wide))

@@ -25,7 +25,8 @@ def kernels(params: Any, where: str = "", skip: str = "", *, whose: str = "the p
       One or more of the leaves, as they are, by path.
 
     Raises:
-      ValueError: If a rule is no regular expression, matches nothing, or nothing is left; lists the paths.
+      ValueError: If a rule is no regular expression, matches nothing, or nothing is left (lists the paths); or if a
+        chosen array is not floating point (names it).
     """
     for name, rule in (("where", where), ("skip", skip)):
         try:
@@ -45,4 +46,11 @@ def kernels(params: Any, where: str = "", skip: str = "", *, whose: str = "the p
     if skip and len(kept) in (0, len(found)):
         which = "every one" if not kept else "none"
         raise ValueError(f"skip = {skip!r} matches {which} of the weights chosen from {whose}: they are {list(found)}")
+    other = {path: str(jnp.result_type(leaf)) for path, leaf in kept.items() if not _is_floating(leaf)}
+    if other:
+        raise ValueError(f"expected floating-point weights, found {other} in {whose}: choose others by where or skip")
     return kept
+
+
+def _is_floating(leaf: Any) -> bool:
+    return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.floating))

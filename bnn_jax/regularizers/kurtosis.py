@@ -10,18 +10,20 @@ to a target:  L = mean over layers of (K(w_l) - target_l)^2.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from numbers import Real
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.core import Tracer
 
 from bnn_jax.losses import Outputs
 from bnn_jax.ops import kurtosis as moments
 from bnn_jax.regularizers.kernels import FIRST, kernels
 
-Target = float | str | Sequence[float] | Mapping[str, float]
+Target = float | str | Array | np.ndarray | Sequence[float] | Mapping[str, float]
 REDUCTIONS = ("mean", "sum", "max")
 
 # For ResNet-18: 16 convolutions of blocks, and after the second one of stages 2 to 4 their shortcut's.
@@ -67,12 +69,15 @@ def kurtosis(
 ) -> Array:
     """How far the kurtosis of each weight is from its target: (K - target)^2, over the weights.
 
+    K = mean(((w - mean w) / std w)^4), with the unbiased std.
+
     Args:
-      params: Any pytree.
+      params: Any pytree of NumPy or JAX arrays.
       target: One for all weights; or by rule, a mapping from regular expressions over paths, of which the first that
         matches counts; or one for each weight, in the order of their paths (sorted as text); or the name of a released
         list for ResNet-18 ("cifar", "imagenet", "teacher_student"), of which smaller networks take the first so many.
-      where: Which weights, see `bnn_jax.regularizers.kernels.kernels`.
+      where: Which weights, a regular expression over paths, "" for the kernels of convolutions. One that is given
+        chooses arrays of any shape, biases too: "^stage3/.*kernel$". See `bnn_jax.regularizers.kernels.kernels`.
       skip: Which of these not. Of the released lists the first convolution is none: they cannot do without `skip`.
       reduction: Over the weights: "mean", "sum" or "max" (whose gradient moves the worst one alone).
       per_channel: Whether each output channel is to have the target, and the mean over these is taken.
@@ -82,8 +87,8 @@ def kurtosis(
       NaN.
 
     Raises:
-      ValueError: If a rule matches nothing, a weight has no target or fewer than two values (names it), or targets and
-        weights differ in number.
+      ValueError: If a rule matches nothing or is no regular expression, a weight has no target or fewer than two values
+        or is not floating point (names it), targets and weights differ in number, or one is negative or not finite.
 
     Example:
       >>> loss = cross_entropy + kurtosis(params, target=1.4, skip="^stem")
@@ -111,18 +116,19 @@ def _distance(w: Array, target: float, per_channel: bool) -> Array:
     return jnp.mean(jnp.where(values == 0, 0.0, jnp.square(values - target)))
 
 
-def targets_of(target: Target, paths: Sequence[str]) -> dict[str, float]:
-    """The target of each weight.
+def targets_of(target: Target, paths: Sequence[str]) -> dict[str, Any]:
+    """The target of each weight: a float, or what a transformation traces it as.
 
     Args:
       target: As in `kurtosis`.
       paths: Of the weights, in order.
 
     Raises:
-      ValueError: For an unknown list, one of another length, a rule that matches nothing, or a weight without target.
+      ValueError: For an unknown list, one of another length, a rule that matches nothing or is no regular expression,
+        a weight without target, or a target that is negative or not finite.
     """
-    if isinstance(target, float | Real):
-        return dict.fromkeys(paths, float(target))
+    if isinstance(target, Real) or (isinstance(target, Array | np.ndarray) and target.ndim == 0):
+        return dict.fromkeys(paths, _checked(target))
     if isinstance(target, Mapping):
         return _by_rule(target, paths)
     if isinstance(target, str):
@@ -134,12 +140,28 @@ def targets_of(target: Target, paths: Sequence[str]) -> dict[str, float]:
                 f"targets {target!r} are {len(known)} numbers, for {len(paths)} weights: give one number for all"
             )
         return dict(zip(paths, known, strict=False))
+    if not isinstance(target, Sequence | Array | np.ndarray):
+        raise ValueError(f"expected a number for target, several, rules or the name of a list, found {target!r}")
     if len(target) != len(paths):
         raise ValueError(f"expected a target for each of the weights {list(paths)}, found {len(target)}")
-    return dict(zip(paths, map(float, target), strict=True))
+    return dict(zip(paths, map(_checked, target), strict=True))
+
+
+def _checked(target: Any) -> Any:
+    if isinstance(target, Tracer):
+        return target
+    value = float(target)
+    if not 0 <= value < inf:
+        raise ValueError(f"expected targets of 0 or more (the kurtosis of two heaps is 1), found {value}")
+    return value
 
 
 def _by_rule(rules: Mapping[str, float], paths: Sequence[str]) -> dict[str, float]:
+    for rule in rules:
+        try:
+            re.compile(rule)
+        except re.error as error:
+            raise ValueError(f"the rule {rule!r} of the targets is no regular expression: {error}") from error
     matching = {path: [rule for rule in rules if re.search(rule, path)] for path in paths}
     bare = [path for path, found in matching.items() if not found]
     if bare:
@@ -147,7 +169,7 @@ def _by_rule(rules: Mapping[str, float], paths: Sequence[str]) -> dict[str, floa
     idle = [rule for rule in rules if all(rule not in found for found in matching.values())]
     if idle:
         raise ValueError(f"the rules {idle} of the targets match none of the weights, which are {list(paths)}")
-    return {path: float(rules[found[0]]) for path, found in matching.items()}
+    return {path: _checked(rules[found[0]]) for path, found in matching.items()}
 
 
 @dataclass(frozen=True)
@@ -193,7 +215,8 @@ def kurtosis_term(
       target: One for all weights; None for 1.8.
       targets: Instead of it one for each, pairs of a regular expression over paths and a number, or the name of a
         released list.
-      where: Which weights; "": the kernels of convolutions, also of those in full precision.
+      where: Which weights; "": the kernels of convolutions, also of those in full precision. A rule that is given
+        chooses arrays of any shape, biases too: "^stage3.*kernel$".
       skip: Which of these not: the first one, by its name in this library's networks.
       reduction: "mean", "sum" or "max".
       per_channel: Whether each output channel is to have the target.

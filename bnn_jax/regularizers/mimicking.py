@@ -39,8 +39,12 @@ def weight_mimicking(
 ) -> Array:
     """How far the student's weight distributions are from the teacher's, summed over the weights.
 
+        T^2 sum over weights of mean(p_T (log p_T - log p_S)),    p = softmax(w / T)
+
+    the Kullback-Leibler divergence of the student's from the teacher's.
+
     Args:
-      student: Any pytree.
+      student: Any pytree of NumPy or JAX arrays.
       teacher: Pytree of which the same weights are chosen; no gradient flows to it.
       temperature: T, of the softmax.
       over: What a distribution runs over: "inputs" (each filter and position has one over its input channels), as

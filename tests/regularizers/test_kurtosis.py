@@ -163,11 +163,20 @@ class TestChoice:
             ({"target": {"conv1": 1.2, "conv2": 1.3, "": 1.8}}, r"the rules \['conv2'\] .* match none"),
             ({"target": "cifra", "skip": "^stem"}, r"unknown targets 'cifra': expected a number or one of \['cifar'"),
             ({"target": (1.0, 2.0, 3.0)}, r"a target for each of the weights .* found 3"),
+            ({"target": {"conv(": 1.2, "": 1.8}}, r"the rule 'conv\(' of the targets is no regular expression"),
+            ({"target": None}, "expected a number for target, several, rules or the name of a list, found None"),
+            ({"target": float("nan")}, "expected targets of 0 or more .* found nan"),
+            ({"target": (1.4, -1.0)}, r"expected targets of 0 or more .* found -1\.0"),
         ],
     )
     def test_what_does_not_fit_is_refused(self, rules, message):
         with pytest.raises(ValueError, match=message):
             kurtosis(self.PARAMS, **rules)
+
+    @pytest.mark.parametrize("dtype", [jnp.int32, jnp.complex64])
+    def test_weights_that_are_not_floating_point_are_refused(self, dtype):
+        with pytest.raises(ValueError, match=f"expected floating-point weights, found {{'k': '{dtype.__name__}'}}"):
+            kurtosis({"k": jnp.ones((3, 3, 2, 2), dtype)})
 
     def test_a_tree_without_kernels_is_refused(self):
         with pytest.raises(ValueError, match="none of the parameters has three or more dimensions"):
@@ -215,7 +224,12 @@ class TestTargets:
         found = targets_of(rules, ["stage1/conv", "stage1/shortcut", "stage2/conv"])
         assert found == {"stage1/conv": 1.2, "stage1/shortcut": 3.0, "stage2/conv": 1.8}
 
-    @pytest.mark.parametrize("number", [1.2, np.float32(1.2), 2])
+    def test_a_traced_target_is_one_for_all(self):
+        w = {"k": jnp.asarray(np.random.default_rng(0).normal(size=(3, 3, 4, 4)), jnp.float32)}
+        found = jax.jit(lambda target: kurtosis(w, target))(1.4)
+        np.testing.assert_allclose(float(found), (reference.kurtosis(w["k"]) - 1.4) ** 2, 1e-4)
+
+    @pytest.mark.parametrize("number", [1.2, np.float32(1.2), 2, np.array(1.2, np.float32), jnp.float32(1.2)])
     def test_any_number_is_one_for_all(self, number):
         assert targets_of(number, ["a", "b"]) == {"a": float(number), "b": float(number)}
 
