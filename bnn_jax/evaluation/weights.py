@@ -41,7 +41,8 @@ def weights(workdir: Path, data: str = "", checkpoint: str = "best") -> dict[str
       weights, 1 for two heaps), "error" (|w - s sign(w)|^2 / |w|^2 with the best scale s of each output channel),
       "binarized error" (the same of what the layer multiplies with; binary layers only), "entropy" (bit per
       weight of the code, or the sign) and "histogram" (shares of weights between -4 and 4 standard deviations from
-      their mean, in 80 bins). "before" is absent where weights came from a run that is gone; "without before" says so.
+      their mean, in bins with the edges of "histogram edges"). "before" is absent where weights came from a run that
+      is gone; "without before" says so.
 
     Raises:
       FileNotFoundError: If `workdir` is not the folder of a run, or its data is not there.
@@ -71,7 +72,8 @@ def describe(workdir: Path, checkpoint: str, data: str = "") -> dict[str, Any]:
         row["target"] = targets.get(f"{layer.name}/kernel")
         row |= {when: _measure(one, layer.path, layer.weights) for when, one in states.items()}
         found.append(row)
-    return {"checkpoint": checkpoint, "step": int(state.step), **gone, "layers": found}
+    edges = np.round(BINS, 6).tolist()
+    return {"checkpoint": checkpoint, "step": int(state.step), **gone, "histogram edges": edges, "layers": found}
 
 
 def _targets(config: Config, state: TrainState) -> dict[str, float]:
