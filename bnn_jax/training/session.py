@@ -207,7 +207,8 @@ def prepare(config: Config, workdir: Path | None, *, dry: bool = False) -> list[
     kept = needed(sessions)
     for session in sessions:
         if session not in kept:
-            session.console.print(f"Stage {session.name!r} is done, or no longer needed: {session.workdir}")
+            why = "done" if session.finished else "not needed: what builds on it has begun"
+            session.console.print(f"Stage {session.name!r} is {why}: {session.workdir}")
     return kept
 
 

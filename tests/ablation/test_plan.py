@@ -104,7 +104,10 @@ class TestRefusals:
         ("fields", "message"),
         [
             ({"data.batch_size": 999}, "variant 'b': data.batch_size = 999 exceeds the 160 training examples"),
-            ({"init_from": "teacher", "model.width": 6}, "variant 'b': the weights of teacher do not fit this network"),
+            (
+                {"init_from": "teacher", "model.width": 6},
+                "variant 'b': the weights of init_from = 'teacher' do not fit this network",
+            ),
         ],
     )
     def test_all_variants_are_checked_before_the_first_run(self, tmp_path, fields, message):

@@ -122,14 +122,14 @@ class TestCommands:
         folder, printed = whole
         for heading in ("Plan of stage 'teacher'", "Plan of stage 'middle'", "Finished"):
             assert heading in printed
-        assert "no longer needed" not in printed
+        assert "Stage 'teacher' is" not in printed
         state, _ = toy.stored(folder, recipe())
         assert int(state.step) == 20
         teacher, _ = toy.stored(folder / "teacher", stages.plan(recipe(), folder)[0].config)
         toy.assert_identical(state.teacher, teacher.variables)
         again = run_python(["train.py", "--config", config_file, "--workdir", folder])
         assert "Plan of stage 'teacher'" not in again
-        assert f"Stage 'teacher' is done, or no longer needed: {folder / 'teacher'}" in again
+        assert f"Stage 'teacher' is done: {folder / 'teacher'}" in again
         assert "Plan of the last stage" in again
         assert "continue after step 20" in again
 
@@ -157,7 +157,7 @@ class TestCommands:
     def test_what_will_not_fit_is_refused_before_the_first_stage_runs(self, run_python, config_file, tmp_path):
         wide = "--config.model.width=6"
         error = run_python(["train.py", "--config", config_file, wide, "--workdir", tmp_path / "w"], fails=True)
-        assert "the weights of middle do not fit this network" in error
+        assert "the weights of init_from = 'middle' do not fit this network" in error
         assert not (tmp_path / "w").exists()
 
 
