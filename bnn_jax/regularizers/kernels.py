@@ -29,10 +29,7 @@ def kernels(params: Any, where: str = "", skip: str = "", *, whose: str = "the p
         chosen array is not floating point (names it).
     """
     for name, rule in (("where", where), ("skip", skip)):
-        try:
-            re.compile(rule)
-        except re.error as error:
-            raise ValueError(f"{name} = {rule!r} is no regular expression: {error}") from error
+        check_rule(rule, f"{name} = {rule!r}")
     leaves = {keystr(path, simple=True, separator="/"): leaf for path, leaf in tree_flatten_with_path(params)[0]}
     found = {
         path: leaf for path, leaf in sorted(leaves.items()) if (re.search(where, path) if where else jnp.ndim(leaf) > 2)
@@ -50,6 +47,18 @@ def kernels(params: Any, where: str = "", skip: str = "", *, whose: str = "the p
     if other:
         raise ValueError(f"expected floating-point weights, found {other} in {whose}: choose others by where or skip")
     return kept
+
+
+def check_rule(rule: str, what: str) -> None:
+    """Refuses what is no regular expression.
+
+    Raises:
+      ValueError: If it is none; says so of `what`.
+    """
+    try:
+        re.compile(rule)
+    except re.error as error:
+        raise ValueError(f"{what} is no regular expression: {error}") from error
 
 
 def _is_floating(leaf: Any) -> bool:

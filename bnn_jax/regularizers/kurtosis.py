@@ -21,7 +21,7 @@ from jax.core import Tracer
 
 from bnn_jax.losses import Outputs
 from bnn_jax.ops import kurtosis as moments
-from bnn_jax.regularizers.kernels import FIRST, kernels
+from bnn_jax.regularizers.kernels import FIRST, check_rule, kernels
 
 Target = float | str | Array | np.ndarray | Sequence[float] | Mapping[str, float]
 REDUCTIONS = ("mean", "sum", "max")
@@ -158,10 +158,7 @@ def _checked(target: Any) -> Any:
 
 def _by_rule(rules: Mapping[str, float], paths: Sequence[str]) -> dict[str, float]:
     for rule in rules:
-        try:
-            re.compile(rule)
-        except re.error as error:
-            raise ValueError(f"the rule {rule!r} of the targets is no regular expression: {error}") from error
+        check_rule(rule, f"the rule {rule!r} of the targets")
     matching = {path: [rule for rule in rules if re.search(rule, path)] for path in paths}
     bare = [path for path, found in matching.items() if not found]
     if bare:
