@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bnn_jax.training.step import AXIS
@@ -49,10 +48,30 @@ def check_batch_size(batch_size: int, name: str) -> None:
         raise ValueError(f"{name} = {batch_size} cannot be split over {devices} devices: use a multiple, e.g. {near}")
 
 
+def gather(value: int) -> np.ndarray:
+    """What each process holds, (processes,) uint32; returns when all local devices are done.
+
+    Args:
+      value: An unsigned 32-bit number.
+    """
+    # multihost_utils returns once one local device is done: a process that ends then destroys the client under the
+    # others, which hangs or aborts it.
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    mesh = Mesh(np.array(devices).reshape(jax.process_count(), -1), ("process", "device"))
+    mine = NamedSharding(mesh, PartitionSpec("process"))
+    everyone = NamedSharding(mesh, PartitionSpec())
+    values = jax.make_array_from_process_local_data(mine, np.array([value], np.uint32))
+    gathered = jax.block_until_ready(jax.jit(lambda values: values, out_shardings=everyone)(values))
+    return np.asarray(gathered.addressable_data(0))
+
+
 def barrier(name: str) -> None:
-    """Waits until every process has come here."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
+    """Waits until every process has come here.
+
+    Raises:
+      ValueError: If another process waits at a barrier of another name.
+    """
+    check_agreement("the barrier they wait at", name)
 
 
 def check_agreement(what: str, value: str) -> None:
@@ -64,9 +83,8 @@ def check_agreement(what: str, value: str) -> None:
     if jax.process_count() == 1:
         return
     # Not int64: JAX would cut it to 32 bits and every comparison would fail.
-    mine = np.array(zlib.crc32(value.encode()), np.uint32)
-    everyone = multihost_utils.process_allgather(mine)
-    if np.any(everyone != mine):
+    mine = zlib.crc32(value.encode())
+    if np.any(gather(mine) != mine):
         raise ValueError(f"the processes differ in {what}; process {jax.process_index()} has {value}")
 
 

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
 from bnn_jax.evaluation.robustness import mce
 from bnn_jax.evaluation.robustness.measure import measure
@@ -21,6 +19,7 @@ from bnn_jax.evaluation.robustness.picture import bars
 from bnn_jax.evaluation.robustness.prepare import prepare
 from bnn_jax.evaluation.robustness.request import Request
 from bnn_jax.evaluation.robustness.summary import common, errors_of, summarize
+from bnn_jax.training import parallel
 from bnn_jax.training.console import table
 from bnn_jax.training.workdir import write_json
 
@@ -151,7 +150,7 @@ def _writable(folder: Path) -> Path:
         except OSError as error:
             found = error
     # Without it the others would wait for the first one in their next step together, forever.
-    if multihost_utils.broadcast_one_to_all(np.int32(found is not None)):
+    if parallel.gather(int(found is not None))[0]:
         raise PermissionError(
             f"{folder}: expected a folder to write the comparison to, found {found or 'that process 0 cannot'}. Name "
             "another one with --out DIR"
