@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bnn_jax.layers import BatchNorm
+from bnn_jax.ops.batch_norm import batch_norm
 from tests.reference import layers as reference
 from tests.test_layers import KEY, close, normal
 
@@ -52,6 +53,16 @@ class TestBatchNorm:
         _, theirs = nn.BatchNorm(False, momentum=0.0).apply(self.variables(), x, mutable=["batch_stats"])
         close(ours["batch_stats"]["var"], 2 * np.asarray(theirs["batch_stats"]["var"], np.float64))
         close(ours["batch_stats"]["mean"], np.asarray(theirs["batch_stats"]["mean"], np.float64))
+
+    @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+    def test_wider_parameters_widen_neither_the_result_nor_its_gradients(self, dtype):
+        with jax.enable_x64(True):
+            x, wide = jnp.asarray(normal((8, 4, 4, 3)), dtype), jnp.asarray(self.PARAMS["scale"], jnp.float64)
+            out, vjp = jax.vjp(lambda x, scale, bias: batch_norm(x, scale, bias, epsilon=1e-5)[0], x, wide, wide)
+            gradients = vjp(jnp.ones_like(out))
+        assert [out.dtype, *(g.dtype for g in gradients)] == [x.dtype, x.dtype, wide.dtype, wide.dtype]
+        expected = reference.batch_norm(np.asarray(x, np.float64), np.asarray(wide), np.asarray(wide))[0]
+        close(out.astype(jnp.float32), expected, *((2e-2, 2e-2) if dtype == "bfloat16" else (2e-5, 1e-5)))
 
     @pytest.mark.parametrize("ways", [1, 2, 4])
     def test_a_split_batch_gives_the_same_result_and_gradients_as_the_whole(self, ways):

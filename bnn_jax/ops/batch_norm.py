@@ -35,10 +35,12 @@ def batch_norm(
       axis_name: The mapped axis over which the batch is split, if any; statistics are then of the whole batch.
 
     Returns:
-      The normalized array, like `x`, and the statistics.
+      The normalized array, of the shape and dtype of `x`, and the statistics. All is computed in the widest of the
+      three dtypes.
     """
-    y, mean, var = _batch_norm(x, scale, bias, epsilon, axis_name)
-    return y, BatchStatistics(lax.stop_gradient(mean), lax.stop_gradient(var))
+    widest = jnp.result_type(x, scale, bias)
+    y, mean, var = _batch_norm(x.astype(widest), scale.astype(widest), bias.astype(widest), epsilon, axis_name)
+    return y.astype(x.dtype), BatchStatistics(lax.stop_gradient(mean), lax.stop_gradient(var))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
