@@ -4,7 +4,7 @@ import statistics
 from pathlib import Path
 
 from bnn_jax.evaluation import spectral, weights
-from bnn_jax.evaluation.oscillation import describe, last_epoch
+from bnn_jax.evaluation.oscillation import MEMORY, describe, last_epoch
 from bnn_jax.training.run_log import read_log
 
 ACCURACY = "accuracy"
@@ -65,17 +65,23 @@ def weight_shapes(workdir: Path) -> dict[str, float]:
 def oscillation(workdir: Path) -> dict[str, float]:
     """How much a run's binary weights oscillate, means over layers.
 
-    Shares of bits that a step flips, and flips back, over the telemetry of the last epoch; the latter also over that of
-    the whole run; and the share of latent weights near zero, see `bnn_jax.evaluation.oscillation.describe`.
+    Shares of bits that a step flips, and flips back, in the last epoch's telemetry; the latter also as a mean over all
+    epochs; the share of latent weights near zero; and what the binarizers remember of each output channel, if anything,
+    in the last epoch. See `bnn_jax.evaluation.oscillation.describe`.
 
     Raises:
       ValueError: If the run has no telemetry.
     """
     layers = list(describe(workdir)["layers"].values())
     last = [last_epoch(layer) for layer in layers]
+    remembered = [name for name in last[0] if name.startswith(MEMORY) and all(name in of for of in last)]
     return {
         "flips, last epoch": statistics.mean([ratios["flip_ratio"] for ratios in last]),
         "flips back, last epoch": statistics.mean([ratios["flip_back_ratio"] for ratios in last]),
         "flips back, whole run": statistics.mean([statistics.mean(layer["flip_back_ratio"]) for layer in layers]),
         "latent weights near zero": statistics.mean([layer["near_zero"] for layer in layers]),
+        **{
+            f"remembered {name.removeprefix(MEMORY)}, last epoch": statistics.mean([of[name] for of in last])
+            for name in remembered
+        },
     }

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 RATIOS = {"flip_ratio": "flips", "flip_back_ratio": "flips back"}
+MEMORY = "memory_"
 NEAR = 0.1
 WIDEST = 4.0
 BINS = 81  # an odd number: the middle one lies about zero
@@ -59,9 +60,10 @@ def describe(workdir: Path) -> dict[str, Any]:
 
     Returns:
       "folder", "step" of the last checkpoint, and "layers" by name, each with "epochs", lists "flip_ratio" and
-      "flip_back_ratio" of means over the records of each epoch, and of the last checkpoint "near_zero", the share of
-      latent weights below a tenth of their filter's root mean square, and "density" over 81 equal bins from -4 to 4
-      times that; weights beyond are counted at the ends.
+      "flip_back_ratio" of means over the records of each epoch, and "memory_NAME" of what the binarizer remembers of
+      each output channel, if anything; and of the last checkpoint "near_zero", the share of latent weights below a
+      tenth of their filter's root mean square, and "density" over 81 equal bins from -4 to 4 times that; weights beyond
+      are counted at the ends.
 
     Raises:
       As `oscillation`.
@@ -84,13 +86,18 @@ def describe(workdir: Path) -> dict[str, Any]:
 
 
 def by_epoch(records: Sequence[dict[str, Any]], name: str) -> dict[str, list[float]]:
-    """Means of a layer's ratios over the telemetry of each epoch which has any."""
+    """Means of a layer's ratios, and of what its binarizer remembers, over the telemetry of each epoch with any."""
     epochs: dict[int, list[dict[str, float]]] = {}
     for record in records:
         if name in record["layers"]:
             # A record after 2 epochs is of the second's last step.
             epochs.setdefault(math.ceil(record["epoch"]), []).append(record["layers"][name])
-    means = {ratio: [float(np.mean([one[ratio] for one in found])) for found in epochs.values()] for ratio in RATIOS}
+    every = [one for found in epochs.values() for one in found]
+    remembered = [name for name in every[0] if name.startswith(MEMORY) and all(name in one for one in every)]
+    means = {
+        name: [float(np.mean([one[name] for one in found])) for found in epochs.values()]
+        for name in (*RATIOS, *remembered)
+    }
     return {"epochs": [float(epoch) for epoch in epochs], **means}
 
 
@@ -112,8 +119,8 @@ def distribution(w: np.ndarray) -> dict[str, Any]:
 
 
 def last_epoch(layer: dict[str, Any]) -> dict[str, float]:
-    """A layer's ratios in the last epoch that was recorded."""
-    return {ratio: layer[ratio][-1] for ratio in RATIOS}
+    """A layer's ratios, and what its binarizer remembers, in the last epoch that was recorded."""
+    return {name: values[-1] for name, values in layer.items() if name in RATIOS or name.startswith(MEMORY)}
 
 
 def shared_layers(result: dict[str, Any]) -> list[str]:

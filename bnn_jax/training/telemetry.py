@@ -33,6 +33,7 @@ class Snapshot(NamedTuple):
       projected: Its projection, from which the next step goes on.
       scale_min: Smallest scale of an output channel, scalar.
       scale_max: Largest scale of an output channel, scalar.
+      remembered: What the binarizer remembers as one number per output channel: the mean of each, by name.
     """
 
     code: Array
@@ -40,6 +41,7 @@ class Snapshot(NamedTuple):
     projected: Array
     scale_min: Array
     scale_max: Array
+    remembered: Mapping[str, Array]
 
 
 def snapshot(
@@ -52,8 +54,16 @@ def snapshot(
         # What the next step's forward pass starts from, and its optimizer moves.
         projected = binarizer.project(parts.kernel, progress=progress)
         (code, scale), _ = binarizer.quantize(projected, *parts[1:], train=True, progress=progress)
-        taken["/".join(path)] = Snapshot(code.astype(jnp.int8), parts.kernel, projected, jnp.min(scale), jnp.max(scale))
+        taken["/".join(path)] = Snapshot(
+            code.astype(jnp.int8), parts.kernel, projected, jnp.min(scale), jnp.max(scale), _means(parts.memory)
+        )
     return taken
+
+
+def _means(memory: Mapping[str, Array]) -> dict[str, Array]:
+    """Means over output channels of what holds one floating-point number for each."""
+    per_channel = {name: v for name, v in memory.items() if v.ndim == 1 and jnp.issubdtype(v.dtype, jnp.floating)}
+    return {name: jnp.mean(v) for name, v in per_channel.items()}
 
 
 def measure(first: Mapping[str, Array], second: Mapping[str, Snapshot], third: Mapping[str, Snapshot]) -> Record:
@@ -72,6 +82,7 @@ def measure(first: Mapping[str, Array], second: Mapping[str, Snapshot], third: M
             "code_entropy": measures.bit_entropy(now.code),
             "scale_min": now.scale_min,
             "scale_max": now.scale_max,
+            **{f"memory_{name}": mean for name, mean in now.remembered.items()},
         }
         for name, now in third.items()
     }
@@ -88,6 +99,7 @@ class Telemetry:
         dead_ratio       share of latent weights which the last step's optimizer left where they were
         code_entropy     bit per weight, mean over filters
         scale_min, scale_max   over output channels
+        memory_NAME      mean over output channels of what the binarizer remembers of each, if anything
 
     Two functions are compiled, each once. While a record is being prepared (for two steps) the device
     holds two codes, at one byte per weight, and two copies of the latent weights.

@@ -88,6 +88,9 @@ def test_a_recipe_of_three_stages_from_its_first_step_to_the_report(tmp_path):
     conv = result["run"]["layers"]["conv"]
     assert conv["epochs"] == [1, 2]
     assert max(conv["flip_ratio"]) > 0
+    # What the adaptive rule remembers of a step are its two factors and their product.
+    assert 0 < conv["memory_gamma"][-1] < conv["memory_flips"][-1]
+    assert measures.oscillation(tmp_path)["remembered gamma, last epoch"] == conv["memory_gamma"][-1]
     state, _ = toy.stored(tmp_path, made)
     with closing(Checkpoints(tmp_path / "first", read_only=True)) as checkpoints:
         kernel = np.asarray(checkpoints.variables(checkpoints.step_of("last"))["params"]["conv"]["kernel"], np.float64)
@@ -124,9 +127,12 @@ def test_what_an_ablation_measures_are_means_over_layers(tmp_path):
 
 
 def test_an_epoch_without_a_record_is_left_out_and_one_at_its_end_belongs_to_it():
-    layers = {"conv": {"flip_ratio": 0.5, "flip_back_ratio": 0.25}}
-    found = by_epoch([{"epoch": 1.0, "layers": layers}, {"epoch": 2.5, "layers": layers}], "conv")
-    assert found == {"epochs": [1, 3], "flip_ratio": [0.5, 0.5], "flip_back_ratio": [0.25, 0.25]}
+    first = {"flip_ratio": 0.5, "flip_back_ratio": 0.25, "memory_gamma": 0.1, "memory_new": 1.0, "scale_max": 1.0}
+    later = {"flip_ratio": 0.4, "flip_back_ratio": 0.25, "memory_gamma": 0.3, "scale_max": 1.0}
+    found = by_epoch([{"epoch": 1.0, "layers": {"conv": first}}, {"epoch": 2.5, "layers": {"conv": later}}], "conv")
+    # What not every record has is of no use over epochs.
+    ratios = {"flip_ratio": [0.5, 0.4], "flip_back_ratio": [0.25, 0.25], "memory_gamma": [0.1, 0.3]}
+    assert found == {"epochs": [1, 3], **ratios}
 
 
 def test_two_heaps_are_told_from_three():

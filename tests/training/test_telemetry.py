@@ -1,5 +1,6 @@
 """Telemetry of a toy training loop against NumPy, its compilations, and resuming in between."""
 
+import dataclasses
 import json
 from functools import partial
 
@@ -228,3 +229,23 @@ def test_replicated_state_on_several_devices(run_python):
         devices=2,
     )
     assert out.split("\n")[0] == "[3, 6, 9] 1 1"
+
+
+def test_what_a_binarizer_remembers_of_each_channel_is_recorded_as_its_mean():
+    def init_memory(w):
+        return {
+            "strength": jnp.arange(w.shape[-1], dtype=jnp.bfloat16),
+            "code": jnp.ones_like(w),
+            "count": jnp.ones(()),
+        }
+
+    remembering = WeightBinarizer(
+        "remembering", lambda w, p, m, *, train, progress: (Binary(jnp.ones_like(w), w[0]), m)
+    )
+    remembering = dataclasses.replace(remembering, init_memory=init_memory)
+    kernel = jnp.ones((5, 4))
+    params, memory = {"dense": {"kernel": kernel}}, {"dense": {"binarizer": init_memory(kernel)}}
+    telemetry = Telemetry({("dense",): remembering}, every=3)
+    records = [telemetry.observe(step, params, memory, 0.0) for step in (1, 2, 3)]
+    assert set(records[-1]["dense"]) == MEASURES | {"memory_strength"}
+    assert records[-1]["dense"]["memory_strength"] == 1.5
