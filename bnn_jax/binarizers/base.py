@@ -24,7 +24,7 @@ class Binary(NamedTuple):
 
     Attributes:
       code: Values in {-1, +1}, shape of the weight, floating dtype.
-      scale: One factor per output channel, shape `(features,)`.
+      scale: One factor per output channel, shape `(features,)`, float32 or wider.
     """
 
     code: Array
@@ -93,7 +93,8 @@ class WeightBinarizer:
         train step.
       needs_code_gradient: Whether `update` is to see the gradient with respect to the code. The train step then
         binarizes outside of the layers and differentiates with respect to the code: its gradient is what devices
-        average, in place of the latent weight's, which follows from it.
+        average, in place of the latent weight's, which follows from it. A model that reads such a layer's parameters
+        itself does not find them in training.
     """
 
     name: str
@@ -151,8 +152,10 @@ def scale_of(params: Params, w: Array, *, caller: str) -> Array:
     """The learned scale, `params["scale"]`, as it is, refusing one of another weight.
 
     Raises:
-      ValueError: If its shape is not `(features,)`.
+      ValueError: If there is none, or its shape is not `(features,)`.
     """
+    if "scale" not in params:
+        raise ValueError(f"{caller} needs params with a scale, found {sorted(params)}: make them with init_params(w)")
     scale = params["scale"]
     if scale.shape != w.shape[-1:]:
         raise ValueError(

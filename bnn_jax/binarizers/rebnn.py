@@ -17,6 +17,8 @@ vanishes. (It is printed without its minus sign in the authors' book, but not in
 """
 
 from functools import cache
+from math import inf
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +58,7 @@ def adaptive_gamma(flips: Array, peak: Array, clip: tuple[float, float] | None =
       clip: Bounds of the result; None for none.
 
     Returns:
-      (features,).
+      (features,), of the dtype of `flips` and `peak`.
     """
     gamma = jnp.where(flips > 0, flips * peak, 0.0)
     return gamma if clip is None else jnp.clip(gamma, *clip)
@@ -86,23 +88,28 @@ def _reconstruction_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...])
     return reconstruction(w, alpha, gamma), jnp.sum(by_weights - by_scales)
 
 
-@cache
 def rebnn(
     gamma: str = "adaptive", constant: float | None = None, clip: tuple[float, float] | None = None
 ) -> WeightBinarizer:
     """ReBNN's weight binarizer.
 
+    In a training loop of your own, add `penalty` to the loss and call `update` after each step, as the README's example
+    does: a forward pass alone learns a scale and holds nothing, for gamma stays 0. This library's train step does both.
+
     Args:
       gamma: How strongly weights are held. "adaptive": by (3.150), 0 at first. "constant": by `constant`.
         "released": all as the published code does it, whose clip of gamma has its bounds exchanged and gives 2e-4
         always. There w_b = 0.02 |s| sign(w), dL/dw = |s| dL/dw_b without mask or the factor 0.02, and
-        dL/d|s| = sum dL/dw_b w. It draws s from N(0, 1); here s starts at E|s| = sqrt(2 / pi).
+        dL/d|s| = sum dL/dw_b w. It draws s from N(0, 1); here s starts at E|s| = sqrt(2 / pi). Its code of a weight of
+        exactly 0 is 0; here it is +1.
       constant: gamma of the rule "constant", 0 or more, 2e-4 by default; 0 only learns the scale.
       clip: Bounds of the adaptive gamma; (1e-5, 2e-4) is what the release seems to intend.
 
     Returns:
       The record. It learns `{"scale": s}`, (features,), from the mean magnitude of each filter. With the adaptive rule
       it remembers, of the last step, `{"gamma", "flips", "peak"}`, float32 (features,): gamma and its two factors.
+      Its functions raise what `bnn_jax.binarizers.base.filters` raises, and ValueError for params, memory or
+      gradients of another weight.
 
     Raises:
       ValueError: For an unknown rule, a negative constant, bounds that are none, or either with another rule.
@@ -111,13 +118,27 @@ def rebnn(
       >>> w_b = rebnn().apply(w)                                        # any (..., features) weight
     """
     if gamma not in RULES:
-        raise ValueError(f"unknown gamma {gamma!r}: expected one of {RULES}")
-    if constant is not None and (gamma != "constant" or not 0 <= constant < float("inf")):
-        raise ValueError(f"constant needs gamma 'constant' and a number of 0 or more, found {gamma!r} and {constant}")
-    if clip is not None and (gamma != "adaptive" or not 0 <= clip[0] <= clip[1]):
-        raise ValueError(f"clip needs gamma 'adaptive' and 0 <= lower <= upper, found {gamma!r} and {clip}")
+        raise ValueError(
+            f"unknown gamma {gamma!r}: expected one of {RULES} (a number: gamma='constant', constant=2e-4)"
+        )
+    steady = (RELEASED_GAMMA,) if constant is None else _numbers((constant,))
+    if constant is not None and (gamma != "constant" or not steady or not 0 <= steady[0] < inf):
+        raise ValueError(f"constant needs gamma 'constant' and a number of 0 or more, found {gamma!r} and {constant!r}")
+    bounds = None if clip is None else _numbers(clip)
+    valid = bounds and len(bounds) == 2 and 0 <= bounds[0] <= bounds[1] and bounds[0] < inf
+    if clip is not None and (gamma != "adaptive" or not valid):
+        raise ValueError(
+            "clip needs gamma 'adaptive' and two numbers, 0 <= lower <= upper, the lower one finite, found "
+            f"{gamma!r} and {clip!r}"
+        )
+    return _rebnn(gamma, steady[0], bounds)
+
+
+# Of equal options one and the same record: layers that hold it are equal then, and nothing is traced twice.
+@cache
+def _rebnn(gamma: str, constant: float, clip: tuple[float, float] | None) -> WeightBinarizer:
     adaptive, released = gamma == "adaptive", gamma == "released"
-    magnitude, steady = RELEASED_MAGNITUDE if released else 1.0, RELEASED_GAMMA if constant is None else constant
+    magnitude = RELEASED_MAGNITUDE if released else 1.0
 
     def init_params(w: Array) -> Params:
         mean = mean_magnitude(w, caller="rebnn")
@@ -131,7 +152,7 @@ def rebnn(
 
     def quantize(w: Array, params: Params, memory: Memory, *, train: bool, progress: Progress) -> tuple[Binary, Memory]:
         del train, progress
-        latent, alpha = wide(w), _positive(scale_of(params, w, caller="rebnn"))
+        latent, alpha = filters(w, caller="rebnn").reshape(w.shape), _positive(scale_of(params, w, caller="rebnn"))
         if not released:
             return Binary(ste.sign(latent, ste.clip), alpha), memory
         fixed = lax.stop_gradient(alpha)
@@ -141,7 +162,7 @@ def rebnn(
 
     def penalty(w: Array, params: Params, memory: Memory, *, progress: Progress) -> Array:
         del progress
-        strength = lax.stop_gradient(memory["gamma"]) if adaptive else steady
+        strength = _gamma_of(memory, w) if adaptive else constant
         alpha = _positive(scale_of(params, w, caller="rebnn"))
         return reconstruction(filters(w, caller="rebnn"), magnitude * alpha, strength)
 
@@ -153,13 +174,18 @@ def rebnn(
                 "rebnn's adaptive gamma needs the gradient with respect to the code, found none: pass "
                 "Gradients(weight, params, code)"
             )
+        shapes = [v.shape for v in (old[0], new[0], grads.code)]
+        if len(set(shapes)) > 1:
+            raise ValueError(f"rebnn needs the weight before, after and its code's gradient alike, found {shapes}")
         flips = flip_shares(old[0], new[0])
         largest = jnp.max(jnp.abs(filters(grads.code, caller="rebnn")), axis=0)
-        peak = largest / _positive(old[1]["scale"])
+        # In float32 whatever the weights are: what is carried from step to step keeps its dtype.
+        peak = (largest / _positive(scale_of(old[1], old[0], caller="rebnn"))).astype(jnp.float32)
         return {"gamma": adaptive_gamma(flips, peak, clip), "flips": flips, "peak": peak}
 
+    within = f" in [{clip[0]:g}, {clip[1]:g}]" if clip else ""
     return WeightBinarizer(
-        f"rebnn, gamma {steady:g}" if gamma == "constant" else f"rebnn, {gamma} gamma",
+        f"rebnn, gamma {constant:g}" if gamma == "constant" else f"rebnn, {gamma} gamma{within}",
         quantize,
         init_params,
         init_memory,
@@ -167,6 +193,24 @@ def rebnn(
         update=update,
         needs_code_gradient=adaptive,
     )
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    """What is given, as floats; nothing if it is no sequence of numbers."""
+    try:
+        return () if any(isinstance(value, str) for value in values) else tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        return ()
+
+
+def _gamma_of(memory: Memory, w: Array) -> Array:
+    found = {name: v.shape for name, v in memory.items()}
+    if found.get("gamma") != w.shape[-1:]:
+        raise ValueError(
+            f"rebnn's adaptive gamma needs a memory with gamma {w.shape[-1:]}, one for each output channel of the "
+            f"weight {w.shape}, found {found}: start from init_memory(w) and move it on with update"
+        )
+    return memory["gamma"]
 
 
 def _positive(scale: Array) -> Array:
