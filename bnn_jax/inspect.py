@@ -5,7 +5,7 @@ nothing is registered anywhere. The other functions address the layers it finds 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -191,9 +191,26 @@ def _example(shape: Shape) -> Shape:
     return shape[1:] if shape[:1] == (1,) else shape
 
 
-def binary_layers(layers: Iterable[LayerInfo]) -> dict[Path, WeightBinarizer]:
-    """The weight binarizers of those layers which have one, by path, in order."""
-    return {layer.path: layer.weights for layer in layers if layer.weights is not None}
+def binary_layers(layers: Sequence[LayerInfo]) -> dict[Path, WeightBinarizer]:
+    """The weight binarizers of those layers which have one, by path, in order.
+
+    Raises:
+      ValueError: If what a layer learns has other shapes than its binarizer would give it: `nn.scan` and `nn.vmap`
+        stack the kernels of several layers, whose filters would be taken for those of one.
+    """
+    found = {layer.path: layer.weights for layer in layers if layer.weights is not None}
+    for layer in layers:
+        if layer.weights is not None and layer.kernel_shape is not None:
+            kernel = jax.ShapeDtypeStruct(layer.kernel_shape, jnp.float32)
+            learned = jax.eval_shape(layer.weights.init_params, kernel)
+            for name, like in learned.items():
+                if layer.param_shapes.get(name, like.shape) != like.shape:
+                    raise ValueError(
+                        f"{layer.name}: {layer.weights.name} learns {name} {like.shape} of a kernel {kernel.shape}, "
+                        f"found {layer.param_shapes[name]}. If nn.scan or nn.vmap stacks layers here, make them one by "
+                        "one"
+                    )
+    return found
 
 
 def get(tree: Mapping[str, Any], path: Path) -> Any:

@@ -63,6 +63,29 @@ def test_binarizers_are_found_where_they_are_and_nowhere_else():
     assert [layer.name for layer in layers if layer.activations] == ["conv"]
 
 
+class Lifted(nn.Module):
+    lift: str
+
+    @nn.compact
+    def __call__(self, x):
+        def body(layer, carry, _):
+            return layer(carry), None
+
+        dense = BinaryDense(4, weights=siman(), use_bias=False)
+        collections, rngs = {"params": 0, "memory": 0}, {"params": True}
+        if self.lift == "scan":
+            return nn.scan(body, variable_axes=collections, split_rngs=rngs, length=3)(dense, x, None)[0]
+        many = nn.vmap(BinaryDense, in_axes=1, variable_axes=collections, split_rngs=rngs)
+        return many(4, weights=siman(), use_bias=False)(x)
+
+
+@pytest.mark.parametrize("lift", ["scan", "vmap"])
+def test_stacked_layers_are_refused_where_their_filters_would_be_taken_for_one_layers(lift):
+    layers = inspect.trace_layers(Lifted(lift), (4,) if lift == "scan" else (3, 4))
+    with pytest.raises(ValueError, match=r"learns scale \(4,\) of a kernel \(3, 4, 4\), found \(3, 4\)\. If nn.scan"):
+        inspect.binary_layers(layers)
+
+
 def test_every_parameter_belongs_to_exactly_one_layer():
     model = resnet20(10, weights=siman(), activations=siman_activations())
     layers = inspect.trace_layers(model, (32, 32, 3))

@@ -7,6 +7,9 @@ Of a layer, in the step from t to t + 1, with codes b:
 
 A run's telemetry holds both for single steps, `run.telemetry_every` steps apart or closer; means over the records of
 an epoch estimate those over all its steps.
+
+The paper draws the raw latent weights of the first filter at several epochs. Here are all filters of a layer, each in
+units of its root mean square, at the last checkpoint, so that what is seen is no matter of one filter.
 """
 
 import math
@@ -27,6 +30,7 @@ from bnn_jax.training.workdir import read_config
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 RATIOS = {"flip_ratio": "flips", "flip_back_ratio": "flips back"}
 MEMORY = "memory_"
@@ -47,16 +51,18 @@ def oscillation(workdir: Path, against: Path | None = None) -> dict[str, Any]:
 
     Raises:
       FileNotFoundError: If a folder is not that of a run.
-      ValueError: If a run has no checkpoint or no telemetry, or the two have no layer in common.
+      ValueError: If a run has no checkpoint or no telemetry, or the two have no layer or no epoch in common.
     """
     result = {"run": describe(workdir), **({} if against is None else {"against": describe(against)})}
     if not shared_layers(result):
         raise ValueError(f"{workdir} and {against} have no binary layer in common: compare runs of the same network")
+    if not shared_epochs(result):
+        raise ValueError(f"{workdir} and {against} have telemetry of no epoch in common: train both further")
     return deliver(result, workdir, "oscillation", _show, draw)
 
 
 def describe(workdir: Path) -> dict[str, Any]:
-    """One run's oscillation; nothing is written or shown.
+    """One run's oscillation; no report is written or shown.
 
     Returns:
       "folder", "step" of the last checkpoint, and "layers" by name, each with "epochs", lists "flip_ratio" and
@@ -79,9 +85,11 @@ def describe(workdir: Path) -> dict[str, Any]:
         step = checkpoints.step_of("last")
         params = checkpoints.variables(step)["params"]
     names = dict.fromkeys(name for record in records for name in record["layers"])
-    layers = {
-        name: {**by_epoch(records, name), **distribution(get(params, (*name.split("/"), "kernel")))} for name in names
-    }
+    try:
+        kernels = {name: get(params, (*name.split("/"), "kernel")) for name in names}
+    except KeyError as error:
+        raise ValueError(f"{workdir}: its telemetry and its last checkpoint are of two networks: {error}") from error
+    layers = {name: {**by_epoch(records, name), **distribution(w)} for name, w in kernels.items()}
     return {"folder": str(workdir), "step": step, "layers": layers}
 
 
@@ -106,6 +114,9 @@ def distribution(w: np.ndarray) -> dict[str, Any]:
 
     Two heaps lie at -1 and 1 then, whatever the filters' scales are; a heap in the middle drives others apart, and
     these stay in sight.
+
+    Returns:
+      "near_zero" and "density", as `describe` says: a number, and a list of 81.
     """
     filters = np.asarray(w, np.float64).reshape(-1, np.shape(w)[-1])
     unit = np.sqrt(np.mean(np.square(filters), axis=0))
@@ -128,30 +139,47 @@ def shared_layers(result: dict[str, Any]) -> list[str]:
     return [name for name in result["run"]["layers"] if all(name in run["layers"] for run in result.values())]
 
 
+def shared_epochs(result: dict[str, Any]) -> list[float]:
+    """The epochs of which all runs have records of all layers that they share, in order."""
+    layers = [run["layers"][name] for run in result.values() for name in shared_layers(result)]
+    return sorted(set[float].intersection(*(set(layer["epochs"]) for layer in layers)))
+
+
 def _show(result: dict[str, Any]) -> None:
     runs = list(result.values())
     suffixes = [""] if len(runs) == 1 else [", run", ", against"]
     columns = [f"{what}{suffix}" for what in (*RATIOS.values(), "near zero") for suffix in suffixes]
+    # One run may be further than the other: ratios fall with the learning rate.
+    epoch = shared_epochs(result)[-1]
     numbers = [
-        [last_epoch(run["layers"][name])[ratio] for ratio in RATIOS for run in runs]
+        [_at(epoch, run["layers"][name], ratio) for ratio in RATIOS for run in runs]
         + [run["layers"][name]["near_zero"] for run in runs]
         for name in shared_layers(result)
     ]
     named = zip((*shared_layers(result), "mean"), (*numbers, np.mean(numbers, 0)), strict=True)
     table(
-        "Share of bits flipped by a step of the last epoch, and of latent weights near zero",
+        f"Share of bits flipped by a step of epoch {epoch:g}, and of latent weights near zero at the end",
         ("layer", *columns),
         [(name, *(f"{value:.2e}" for value in row)) for name, row in named],
     )
     print(f"near zero: below {NEAR:g} of the filter's root mean square. flips back: by this step and the one before.")
 
 
+def _at(epoch: float, layer: dict[str, Any], ratio: str) -> float:
+    return layer[ratio][layer["epochs"].index(epoch)]
+
+
 def draw(result: dict[str, Any], path: Path) -> None:
-    """Draws the ratios and latent weights of the first, the middle and the last layer, 1500 x 900 pixels."""
+    """Draws `picture` to a file, 1500 x 900 pixels."""
+    picture(result).savefig(path)
+
+
+def picture(result: dict[str, Any]) -> "Figure":
+    """The ratios by epoch and the latent weights of the first, the middle and the last layer that all runs share."""
     names = shared_layers(result)
     chosen = list(dict.fromkeys((names[0], names[(len(names) - 1) // 2], names[-1])))
-    picture = figure(10, 6)
-    panels = picture.subplots(2, len(chosen), squeeze=False, sharex="row")
+    drawn = figure(10, 6)
+    panels = drawn.subplots(2, len(chosen), squeeze=False, sharex="row")
     for (above, below), name in zip(panels.T, chosen, strict=True):
         for (who, run), style in zip(result.items(), ("-", ":"), strict=False):
             _draw_ratios(above, run["layers"][name], who, style)
@@ -170,7 +198,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         axes.tick_params(colors=INK)
         axes.set_axisbelow(True)
         axes.legend(frameon=False, fontsize=8)
-    picture.savefig(path)
+    return drawn
 
 
 def _draw_ratios(axes: "Axes", layer: dict[str, Any], who: str, style: str) -> None:

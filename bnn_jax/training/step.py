@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax.errors import ScopeParamNotFoundError
+from flax.traverse_util import flatten_dict
 from jax import Array, lax
 
 from bnn_jax import losses
@@ -129,12 +130,12 @@ def _apply(model: nn.Module, variables: dict[str, Any], images: Array, progress:
     try:
         return model.apply(variables, images, train=True, progress=progress, mutable=["batch_stats", "memory"])
     except ScopeParamNotFoundError as error:
-        if not variables[BINARY]:
+        exposed = {path[:-1] for path in flatten_dict(variables[BINARY])}
+        if not any(f'in scope "/{"/".join(path)}"' in str(error) for path in exposed):
             raise
         raise ValueError(
             f"a layer binarizes its weights itself, whose binarizer needs the gradient of its code: {error} Have the "
-            "layer read code and scale from the collection 'binary', as those of bnn_jax.layers do; nn.scan and "
-            "nn.vmap must lift that collection."
+            "layer read code and scale from the collection 'binary', as those of bnn_jax.layers do."
         ) from error
 
 

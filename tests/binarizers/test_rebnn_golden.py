@@ -56,16 +56,19 @@ class TestReleased:
         close(adaptive_gamma(flips, jnp.abs(hwio(a["gout"])).max((0, 1, 2))), a["p_raw"])
         assert (a["p_raw"] > 0).all() == (case in ("grad_flips", "grad_flips_tinyout", "w_gt1"))
 
-    def test_gamma_is_the_releases_after_a_step_of_any_p(self, golden):
+    def test_gamma_is_the_releases_for_any_p(self, golden):
         a, w, params = golden("rebnn", "round_pass"), jnp.ones((3, 2)), {"scale": jnp.zeros(2)}
         low, high = a["thresholds"]
         assert a["p"].min() < low < high < a["p"].max()
-        for p, gamma in zip(a["p"], a["gamma"], strict=True):
-            # All weights flip, so that p is the largest gradient.
-            memory = RELEASED.update({}, (-w, params), (w, params), Gradients(w, params, jnp.full_like(w, p)))
-            # 1/2 gamma |w|^2, where the scale is none.
-            penalty = RELEASED.penalty(w, params, memory, progress=0.0)
-            np.testing.assert_allclose(float(penalty), 0.5 * gamma * w.size, 1e-6)
+        # 1/2 gamma |w|^2, where the scale is none.
+        penalty = RELEASED.penalty(w, params, {}, progress=0.0)
+        np.testing.assert_allclose(a["gamma"], 2 * float(penalty) / w.size, 1e-6)
+        # What its authors meant, after a step in which all weights flip, so that p is the largest gradient.
+        intended, ones = rebnn(clip=(float(low), float(high))), {"scale": jnp.ones(2)}
+        for p in a["p"]:
+            gradients = Gradients(w, ones, jnp.full_like(w, p))
+            moved = intended.update(intended.init_memory(w), (-w, ones), (w, ones), gradients)
+            np.testing.assert_allclose(moved["gamma"], np.clip(p, low, high), 1e-6)
 
     def test_layer(self, golden):
         a = golden("rebnn", "biconv")

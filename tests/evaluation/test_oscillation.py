@@ -4,6 +4,7 @@ import json
 from contextlib import closing
 from copy import deepcopy
 
+import jax
 import numpy as np
 import pytest
 
@@ -24,12 +25,17 @@ RECORDS = ((7, 0.7, 0.4, 0.1), (10, 1.0, 0.2, 0.0), (14, 1.4, 0.1, 0.05), (20, 2
 
 
 def saved(folder, records=RECORDS, layers=("conv", "dense"), factor=1.0):
-    """A run with one checkpoint of random weights, and telemetry: step, epoch, flips, flips back of the first layer."""
+    """A run whose last checkpoint has random weights, and telemetry: step, epoch, flips, flips back of the first layer.
+
+    Its best checkpoint holds zeros.
+    """
     made = toy.config()
     made.model.binary_dense = True
     workdir.claim(folder, made)
     state = assemble(made).init_state()
     checkpoints = Checkpoints(folder)
+    best = state.replace(step=np.asarray(10, np.int32), params=jax.tree.map(np.zeros_like, state.params))
+    checkpoints.save(best, Bookkeeping(), 0.9)
     checkpoints.save(state.replace(step=np.asarray(20, np.int32)), Bookkeeping(), 0.5)
     checkpoints.close()
     with RunLog(folder, tensorboard=False) as log:
@@ -95,8 +101,9 @@ def test_a_recipe_of_three_stages_from_its_first_step_to_the_report(tmp_path):
     with closing(Checkpoints(tmp_path / "first", read_only=True)) as checkpoints:
         kernel = np.asarray(checkpoints.variables(checkpoints.step_of("last"))["params"]["conv"]["kernel"], np.float64)
     # The scale began at the mean magnitude of what the first stage learned, and has moved since.
-    apart = np.abs(np.asarray(state.params["conv"]["scale"]) - np.abs(kernel).mean((0, 1, 2)))
-    assert 0 < apart.max() < 0.5
+    began = np.asarray(assemble(made).start_state(tmp_path).params["conv"]["scale"])
+    np.testing.assert_allclose(began, np.abs(kernel).mean((0, 1, 2)), 1e-6)
+    assert (np.asarray(state.params["conv"]["scale"]) != began).all()
     assert max(record["loss/binarizers"] for record in toy.records(tmp_path, "train")) > 0
 
 
@@ -133,6 +140,41 @@ def test_an_epoch_without_a_record_is_left_out_and_one_at_its_end_belongs_to_it(
     # What not every record has is of no use over epochs.
     ratios = {"flip_ratio": [0.5, 0.4], "flip_back_ratio": [0.25, 0.25], "memory_gamma": [0.1, 0.3]}
     assert found == {"epochs": [1, 3], **ratios}
+
+
+def test_a_run_that_is_further_is_compared_at_the_last_epoch_of_both(tmp_path, capsys):
+    saved(tmp_path / "a")
+    saved(tmp_path / "b", records=RECORDS[:2])
+    oscillation(tmp_path / "a", against=tmp_path / "b")
+    shown = capsys.readouterr().out
+    assert "a step of epoch 1," in shown
+    first = next(line for line in shown.splitlines() if line.split()[:1] == ["conv"])
+    assert first.split()[1:3] == ["3.00e-01", "3.00e-01"]
+    saved(tmp_path / "c", records=RECORDS[2:])
+    with pytest.raises(ValueError, match="have telemetry of no epoch in common: train both further"):
+        oscillation(tmp_path / "b", against=tmp_path / "c")
+
+
+def test_the_picture_shows_ratios_and_weights_of_the_first_the_middle_and_the_last_layer():
+    def run(factor):
+        shares = {"epochs": [1.0, 2.0], "flip_ratio": [0.4 * factor, 0.2], "flip_back_ratio": [0.1 * factor, 0.0]}
+        return {"layers": {f"layer{i}": {**shares, "density": [float(i)] * module.BINS} for i in range(5)}}
+
+    panels = module.picture({"run": run(1.0), "against": run(0.5)}).axes
+    above, below = panels[:3], panels[3:]
+    assert [axes.get_title() for axes in above] == ["layer0", "layer2", "layer4"]
+    for axes in above:
+        lines = {line.get_label(): line.get_ydata().tolist() for line in axes.get_lines()}
+        assert lines["flips, run"] == [0.4, 0.2]
+        assert lines["flips, against"] == [0.2, 0.2]
+        assert lines["flips back, run"][0] == 0.1
+        assert np.isnan(lines["flips back, run"][1])  # a logarithm has no place for 0
+        assert axes.get_yscale() == "log"
+    for axes, number in zip(below, (0.0, 2.0, 4.0), strict=True):
+        assert [line.get_label() for line in axes.get_lines()] == ["run", "against"]
+        for line in axes.get_lines():
+            assert set(line.get_ydata()) == {number}
+            np.testing.assert_allclose(line.get_xdata(), -line.get_xdata()[::-1], atol=1e-12)
 
 
 def test_two_heaps_are_told_from_three():
@@ -174,3 +216,8 @@ def test_what_cannot_be_shown_is_refused(tmp_path):
     saved(tmp_path / "other", layers=("dense",))
     with pytest.raises(ValueError, match="have no binary layer in common"):
         oscillation(tmp_path / "one", against=tmp_path / "other")
+    saved(tmp_path / "strange", layers=("elsewhere",))
+    with pytest.raises(
+        ValueError, match=r"telemetry and its last checkpoint are of two networks: .*'elsewhere/kernel'"
+    ):
+        oscillation(tmp_path / "strange")

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.errors import ScopeParamNotFoundError
 
 from bnn_jax import losses
 from bnn_jax.binarizers import WeightBinarizer, reactnet, rebnn, siman, siman_activations
@@ -181,9 +182,19 @@ def test_binarizing_outside_of_the_layers_changes_nothing(binarizer, parts):
 
 
 class Small(nn.Module):
+    only_in_training: str = ""
+
     @nn.compact
     def __call__(self, x, *, train=False, progress=0.0):
+        if self.only_in_training and train:
+            x = x * self.param(self.only_in_training, nn.initializers.ones, ())
         return BinaryDense(3, rebnn(), name="dense")(x.reshape(x.shape[0], -1), train=train, progress=progress), {}
+
+
+def test_another_parameter_that_is_missing_is_not_laid_to_the_binarizer():
+    setup = train_setup(rebnn(), model=Small("temperature"))
+    with pytest.raises(ScopeParamNotFoundError, match="temperature"):
+        setup.step(setup.state, batch())
 
 
 def test_seeds_side_by_side_are_seeds_one_by_one():
