@@ -4,8 +4,9 @@ import statistics
 from pathlib import Path
 
 from bnn_jax.evaluation import spectral, weights
-from bnn_jax.evaluation.oscillation import MEMORY, describe, last_epoch
+from bnn_jax.evaluation.oscillation import describe, last_epoch
 from bnn_jax.training.run_log import read_log
+from bnn_jax.training.telemetry import MEMORY
 
 ACCURACY = "accuracy"
 

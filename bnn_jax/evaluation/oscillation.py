@@ -16,27 +16,26 @@ import math
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from bnn_jax.drawing import FAINT, GROUPS, INK, figure
 from bnn_jax.evaluation.delivery import deliver
+from bnn_jax.evaluation.oscillation_view import (
+    BINS,
+    NEAR,
+    RATIOS,
+    WIDEST,
+    draw,
+    shared_epochs,
+    shared_layers,
+    show,
+)
 from bnn_jax.inspect import get
 from bnn_jax.training.checkpoint import Checkpoints
-from bnn_jax.training.console import table
 from bnn_jax.training.run_log import read_log
+from bnn_jax.training.telemetry import MEMORY
 from bnn_jax.training.workdir import read_config
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-RATIOS = {"flip_ratio": "flips", "flip_back_ratio": "flips back"}
-MEMORY = "memory_"
-NEAR = 0.1
-WIDEST = 4.0
-BINS = 81  # an odd number: the middle one lies about zero
 
 
 def oscillation(workdir: Path, against: Path | None = None) -> dict[str, Any]:
@@ -58,7 +57,7 @@ def oscillation(workdir: Path, against: Path | None = None) -> dict[str, Any]:
         raise ValueError(f"{workdir} and {against} have no binary layer in common: compare runs of the same network")
     if not shared_epochs(result):
         raise ValueError(f"{workdir} and {against} have telemetry of no epoch in common: train both further")
-    return deliver(result, workdir, "oscillation", _show, draw)
+    return deliver(result, workdir, "oscillation", show, draw)
 
 
 def describe(workdir: Path) -> dict[str, Any]:
@@ -132,83 +131,3 @@ def distribution(w: np.ndarray) -> dict[str, Any]:
 def last_epoch(layer: dict[str, Any]) -> dict[str, float]:
     """A layer's ratios, and what its binarizer remembers, in the last epoch that was recorded."""
     return {name: values[-1] for name, values in layer.items() if name in RATIOS or name.startswith(MEMORY)}
-
-
-def shared_layers(result: dict[str, Any]) -> list[str]:
-    """The layers that all runs of a result have, in order."""
-    return [name for name in result["run"]["layers"] if all(name in run["layers"] for run in result.values())]
-
-
-def shared_epochs(result: dict[str, Any]) -> list[float]:
-    """The epochs of which all runs have records of all layers that they share, in order."""
-    layers = [run["layers"][name] for run in result.values() for name in shared_layers(result)]
-    return sorted(set[float].intersection(*(set(layer["epochs"]) for layer in layers)))
-
-
-def _show(result: dict[str, Any]) -> None:
-    runs = list(result.values())
-    suffixes = [""] if len(runs) == 1 else [", run", ", against"]
-    columns = [f"{what}{suffix}" for what in (*RATIOS.values(), "near zero") for suffix in suffixes]
-    # One run may be further than the other: ratios fall with the learning rate.
-    epoch = shared_epochs(result)[-1]
-    numbers = [
-        [_at(epoch, run["layers"][name], ratio) for ratio in RATIOS for run in runs]
-        + [run["layers"][name]["near_zero"] for run in runs]
-        for name in shared_layers(result)
-    ]
-    named = zip((*shared_layers(result), "mean"), (*numbers, np.mean(numbers, 0)), strict=True)
-    table(
-        f"Share of bits flipped by a step of epoch {epoch:g}, and of latent weights near zero at the end",
-        ("layer", *columns),
-        [(name, *(f"{value:.2e}" for value in row)) for name, row in named],
-    )
-    print(f"near zero: below {NEAR:g} of the filter's root mean square. flips back: by this step and the one before.")
-
-
-def _at(epoch: float, layer: dict[str, Any], ratio: str) -> float:
-    return layer[ratio][layer["epochs"].index(epoch)]
-
-
-def draw(result: dict[str, Any], path: Path) -> None:
-    """Draws `picture` to a file, 1500 x 900 pixels."""
-    picture(result).savefig(path)
-
-
-def picture(result: dict[str, Any]) -> "Figure":
-    """The ratios by epoch and the latent weights of the first, the middle and the last layer that all runs share."""
-    names = shared_layers(result)
-    chosen = list(dict.fromkeys((names[0], names[(len(names) - 1) // 2], names[-1])))
-    drawn = figure(10, 6)
-    panels = drawn.subplots(2, len(chosen), squeeze=False, sharex="row")
-    for (above, below), name in zip(panels.T, chosen, strict=True):
-        for (who, run), style in zip(result.items(), ("-", ":"), strict=False):
-            _draw_ratios(above, run["layers"][name], who, style)
-            _draw_density(below, run["layers"][name], who, style)
-        if any(value > 0 for run in result.values() for value in run["layers"][name]["flip_ratio"]):
-            above.set_yscale("log")
-        else:
-            above.text(0.5, 0.5, "no flips", transform=above.transAxes, ha="center", color=INK)
-            above.tick_params(labelleft=False)
-        above.set(title=name, xlabel="epoch")
-        below.set(xlabel="latent weight / its filter's r.m.s.")
-    panels[0][0].set_ylabel("share of bits, by step")
-    panels[1][0].set_ylabel("density")
-    for axes in panels.ravel():
-        axes.grid(axis="y", color=FAINT)
-        axes.tick_params(colors=INK)
-        axes.set_axisbelow(True)
-        axes.legend(frameon=False, fontsize=8)
-    return drawn
-
-
-def _draw_ratios(axes: "Axes", layer: dict[str, Any], who: str, style: str) -> None:
-    for (ratio, what), colour in zip(RATIOS.items(), GROUPS, strict=False):
-        values = np.asarray(layer[ratio])
-        # A logarithm has no place for a layer at rest; a point between two such has no line.
-        shown = np.where(values > 0, values, np.nan)
-        axes.plot(layer["epochs"], shown, style, marker=".", markersize=4, color=colour, label=f"{what}, {who}")
-
-
-def _draw_density(axes: "Axes", layer: dict[str, Any], who: str, style: str) -> None:
-    edges = np.linspace(-WIDEST, WIDEST, BINS + 1)
-    axes.plot((edges[1:] + edges[:-1]) / 2, layer["density"], style, color=INK, label=who)

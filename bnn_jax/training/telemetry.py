@@ -20,6 +20,7 @@ from bnn_jax.binarizers.base import Progress
 from bnn_jax.inspect import Path, get, operands
 
 Record = dict[str, dict[str, Array]]
+MEMORY = "memory_"  # before the names of what binarizers remember
 # The step's program and telemetry's project alike, but for rounding.
 _ROUNDING = 1e-6
 
@@ -82,7 +83,7 @@ def measure(first: Mapping[str, Array], second: Mapping[str, Snapshot], third: M
             "code_entropy": measures.bit_entropy(now.code),
             "scale_min": now.scale_min,
             "scale_max": now.scale_max,
-            **{f"memory_{name}": mean for name, mean in now.remembered.items()},
+            **{f"{MEMORY}{name}": mean for name, mean in now.remembered.items()},
         }
         for name, now in third.items()
     }

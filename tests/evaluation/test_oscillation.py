@@ -11,7 +11,7 @@ import pytest
 from bnn_jax.ablation import measures
 from bnn_jax.binarizers import rebnn
 from bnn_jax.config import LossConfig, StageConfig, TeacherConfig, component
-from bnn_jax.evaluation import oscillation as module
+from bnn_jax.evaluation import oscillation_view as view
 from bnn_jax.evaluation.oscillation import by_epoch, distribution, oscillation
 from bnn_jax.regularizers import distillation_term
 from bnn_jax.training import optimizer, workdir
@@ -158,9 +158,9 @@ def test_a_run_that_is_further_is_compared_at_the_last_epoch_of_both(tmp_path, c
 def test_the_picture_shows_ratios_and_weights_of_the_first_the_middle_and_the_last_layer():
     def run(factor):
         shares = {"epochs": [1.0, 2.0], "flip_ratio": [0.4 * factor, 0.2], "flip_back_ratio": [0.1 * factor, 0.0]}
-        return {"layers": {f"layer{i}": {**shares, "density": [float(i)] * module.BINS} for i in range(5)}}
+        return {"layers": {f"layer{i}": {**shares, "density": [float(i)] * view.BINS} for i in range(5)}}
 
-    panels = module.picture({"run": run(1.0), "against": run(0.5)}).axes
+    panels = view.picture({"run": run(1.0), "against": run(0.5)}).axes
     above, below = panels[:3], panels[3:]
     assert [axes.get_title() for axes in above] == ["layer0", "layer2", "layer4"]
     for axes in above:
@@ -184,7 +184,7 @@ def test_two_heaps_are_told_from_three():
     # Filters of very different scales.
     scales = np.asarray([1.0, 0.2, 0.05])
     two, three = distribution(ends * scales), distribution(np.concatenate([ends, heap]) * scales)
-    middle, bins = module.BINS // 2, np.linspace(-module.WIDEST, module.WIDEST, module.BINS + 1)
+    middle, bins = view.BINS // 2, np.linspace(-view.WIDEST, view.WIDEST, view.BINS + 1)
     assert two["near_zero"] < 0.001
     assert three["near_zero"] > 0.4
     assert two["density"][middle] < 0.01 < 1 < three["density"][middle]
@@ -200,7 +200,7 @@ def test_two_heaps_are_told_from_three():
 def test_weights_of_zero_and_layers_at_rest_are_no_error(tmp_path):
     assert distribution(np.zeros((3, 2)))["near_zero"] == 1
     layer = {"epochs": [1.0], "flip_ratio": [0.0], "flip_back_ratio": [0.0], **distribution(np.zeros((3, 2)))}
-    module.draw({"run": {"layers": {"conv": layer}}}, tmp_path / "x.png")
+    view.draw({"run": {"layers": {"conv": layer}}}, tmp_path / "x.png")
     assert (tmp_path / "x.png").exists()
 
 
@@ -217,7 +217,5 @@ def test_what_cannot_be_shown_is_refused(tmp_path):
     with pytest.raises(ValueError, match="have no binary layer in common"):
         oscillation(tmp_path / "one", against=tmp_path / "other")
     saved(tmp_path / "strange", layers=("elsewhere",))
-    with pytest.raises(
-        ValueError, match=r"telemetry and its last checkpoint are of two networks: .*'elsewhere/kernel'"
-    ):
+    with pytest.raises(ValueError, match=r"telemetry and its last checkpoint are of two networks: .*'elsewhere"):
         oscillation(tmp_path / "strange")
