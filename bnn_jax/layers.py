@@ -6,6 +6,9 @@ float teacher is the same network with nothing binarized.
 Variables live in three collections: `params`, `batch_stats` (running statistics) and `memory` (what
 weight binarizers remember). In training, apply with `mutable=["batch_stats", "memory"]`. A fourth, `binary`, is only
 ever passed in: a layer that finds a code and a scale of its own there multiplies with those, and binarizes nothing.
+
+A layer only quantizes. What a weight binarizer does around the step (`project`, `penalty`, `update`) is for the train
+step; `bnn_jax.training.latent` does it for all layers of a network.
 """
 
 from collections.abc import Callable

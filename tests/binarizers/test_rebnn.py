@@ -260,10 +260,16 @@ def test_memory_carried_over_steps_keeps_its_dtype_also_where_weights_are_wider(
         np.testing.assert_allclose(memory["flips"], 1.0)
 
 
-def test_the_readmes_loop_learns_holds_weights_and_lets_go():
-    (block,) = (part for part in README.read_text().split("```") if "rebnn = bnn.binarizers.rebnn()" in part)
+def block_of_readme(line):
+    """Names that the README's block of Python with this line makes."""
+    (block,) = (part for part in README.read_text().split("```") if line in part)
     names = {"jax": jax, "jnp": jnp, "bnn": bnn_jax}
     exec(block.removeprefix("python"), names)
+    return names
+
+
+def test_the_readmes_loop_learns_holds_weights_and_lets_go():
+    names = block_of_readme("rebnn = bnn.binarizers.rebnn()")
     losses, held = [float(names["loss"])], []
     for _ in range(300):
         state = names["step"](names["w"], names["params"], names["memory"])
@@ -274,3 +280,16 @@ def test_the_readmes_loop_learns_holds_weights_and_lets_go():
     # Held after bits flipped, and let go when they came to rest.
     assert max(held) > 0
     assert held[-1] == 0
+
+
+def test_so_does_its_step_for_a_flax_model():
+    names = block_of_readme("exposed = latent.expose(")
+    step, state, losses, held = names["step"], names["state"], [float(names["loss"])], []
+    start = state[0]["BinaryDense_0"]["kernel"]
+    for _ in range(150):
+        *state, loss = step(*state)
+        losses.append(float(loss))
+        held.append(float(state[1]["BinaryDense_0"]["binarizer"]["gamma"].max()))
+    assert losses[-1] < 0.5 * losses[0]
+    assert max(held) > 0
+    assert float(flip_shares(start, state[0]["BinaryDense_0"]["kernel"]).max()) > 0
