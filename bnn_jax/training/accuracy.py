@@ -10,6 +10,13 @@ from bnn_jax.data import eval_batches
 from bnn_jax.training import parallel
 from bnn_jax.training.experiment import Experiment
 
+# Batches on their way: counting must not make the host wait for each, nor a request to stop for all.
+_IN_FLIGHT = 4
+
+
+class Interrupted(Exception):
+    """An evaluation was asked to stop before its end."""
+
 
 class Accuracy(NamedTuple):
     """Classification results over a split.
@@ -34,6 +41,7 @@ def evaluate(
     variables: Any,
     batches: Iterable[dict[str, np.ndarray]],
     split: Callable[[dict[str, np.ndarray]], Any],
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> Accuracy:
     """Evaluates every example once; padded rows do not count.
 
@@ -42,15 +50,23 @@ def evaluate(
       variables: Replicated variables of the network.
       batches: Host batches with "image", "label" and "mask".
       split: Lays a host batch out over the local devices.
+      interrupted: Asked before each batch whether to stop; of several hosts all must be told the same.
 
     Returns:
       The results, the same on every host.
 
     Raises:
       ValueError: If there is no example.
+      Interrupted: If it was told to stop.
     """
-    # Fetched at the end: counting must not make the host wait for each batch.
-    counts = jax.device_get([eval_step(variables, split(batch)) for batch in batches])
+    counts: list[Any] = []
+    for i, batch in enumerate(batches):
+        if interrupted():
+            raise Interrupted
+        counts.append(eval_step(variables, split(batch)))
+        if i >= _IN_FLIGHT:
+            counts[i - _IN_FLIGHT] = jax.device_get(counts[i - _IN_FLIGHT])
+    counts = jax.device_get(counts)
     examples = sum(int(c.examples) for c in counts)
     if not examples:
         raise ValueError("there is nothing to evaluate: the split has no examples")
@@ -60,8 +76,8 @@ def evaluate(
     return Accuracy(correct / examples, top5 / examples, loss, examples, correct)
 
 
-def measure(experiment: Experiment, variables: Any) -> Accuracy:
-    """Accuracy of replicated variables on the test split."""
+def measure(experiment: Experiment, variables: Any, interrupted: Callable[[], bool] = lambda: False) -> Accuracy:
+    """Accuracy of replicated variables on the test split; see `evaluate`."""
     batches = eval_batches(
         experiment.splits.test,
         batch_size=experiment.config.data.eval_batch_size,
@@ -70,4 +86,4 @@ def measure(experiment: Experiment, variables: Any) -> Accuracy:
         threads=experiment.config.run.read_threads,
         prefetch=max(4, experiment.config.run.read_threads),
     )
-    return evaluate(experiment.eval_step, variables, batches, parallel.split)
+    return evaluate(experiment.eval_step, variables, batches, parallel.split, interrupted)

@@ -10,7 +10,7 @@ import numpy as np
 
 from bnn_jax.data import normalize, train_iterator
 from bnn_jax.training import parallel
-from bnn_jax.training.accuracy import measure
+from bnn_jax.training.accuracy import Interrupted, measure
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
 from bnn_jax.training.console import Console
 from bnn_jax.training.diagnosis import NonFiniteError, explain
@@ -37,6 +37,7 @@ class Outcome:
       signal: The signal it was sent; 0 if none. One that came while the last epoch was concluded stopped nothing.
       best_accuracy: Best test accuracy, in [0, 1]; -1 if there was no evaluation.
       best_epoch: The epoch it was reached in, from 1.
+      owed: Whether the evaluation of the last step is left to be done.
     """
 
     step: int
@@ -44,11 +45,12 @@ class Outcome:
     signal: int
     best_accuracy: float
     best_epoch: int
+    owed: bool = False
 
     @property
     def finished(self) -> bool:
-        """Whether the run is at its end."""
-        return self.step >= self.total_steps
+        """Whether the run is at its end, and measured there."""
+        return self.step >= self.total_steps and not self.owed
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Loop:
         )
         if self.books.iterator:
             self.batches.set_state(self.books.iterator)
-        # A run was stopped by a test image that could not be read: this is made up for before the next step.
+        # A run was stopped before or in an evaluation: this is made up for before the next step.
         self.owed = self._is_evaluated() and not has_evaluation(workdir, self.step)
         tensorboard = None if self.config.run.tensorboard else False
         log = RunLog(workdir, self.step, tensorboard=tensorboard) if jax.process_index() == 0 else None
@@ -119,9 +121,7 @@ class Loop:
         pending: _Pending | None = None
         per_epoch = self.experiment.steps_per_epoch
         with StopRequest() if stop is None else nullcontext(stop) as stop:
-            stopping = False
-            if self.owed:
-                self._finish_epoch()
+            stopping = self.owed and not self._finish_epoch(stop)
             while self.step < self.experiment.total_steps and not stopping:
                 batch = self._read(pending)
                 self.state, metrics = self.experiment.train_step(self.state, parallel.split(batch))
@@ -136,9 +136,10 @@ class Loop:
                 if stopping or epoch_ends:
                     self._settle(pending)
                     pending = None
-                if epoch_ends:
+                self.owed = self._is_evaluated()
+                if epoch_ends and not stopping:
                     with self.reporter.pause():
-                        self._finish_epoch()
+                        stopping = not self._finish_epoch(stop)
                 if stopping:
                     self._save()
         self._close()
@@ -148,6 +149,7 @@ class Loop:
             stop.signal,
             self.books.best_accuracy,
             self.books.best_epoch,
+            self.owed,
         )
 
     def _read(self, pending: _Pending | None) -> dict[str, np.ndarray]:
@@ -203,16 +205,19 @@ class Loop:
         last = self.step == self.experiment.total_steps
         return last or (epoch > 0 and not within and epoch % self.config.run.eval_every == 0)
 
-    def _finish_epoch(self) -> None:
+    def _finish_epoch(self, stop: StopRequest) -> bool:
+        """Evaluates and saves as is due; returns whether it was done, or a signal cut the evaluation short."""
         epoch = self.step // self.experiment.steps_per_epoch
         accuracy = None
         if self._is_evaluated():
             try:
-                result = measure(self.experiment, self.state.variables)
+                result = measure(self.experiment, self.state.variables, interrupted=lambda: bool(stop.signal))
+            except Interrupted:
+                return False
             except (ValueError, OSError) as error:
                 # It must not cost the epoch.
                 raise self._unreadable(error) from error
-            accuracy = result.top1
+            accuracy, self.owed = result.top1, False
             if accuracy > self.books.best_accuracy:
                 self.books.best_accuracy, self.books.best_epoch = accuracy, epoch
             values = {"accuracy": result.top1, "accuracy_top5": result.top5, "loss": result.loss}
@@ -220,6 +225,7 @@ class Loop:
             self.console.evaluated(self.step, epoch, result.top1, self.books.best_accuracy)
         if accuracy is not None or epoch % self.config.run.checkpoint_every == 0:
             self._save(accuracy)
+        return True
 
     def _save(self, accuracy: float | None = None, state: TrainState | None = None) -> None:
         state = jax.device_get(self.state) if state is None else state

@@ -9,7 +9,7 @@ import pytest
 
 from bnn_jax.data import eval_batches, from_arrays
 from bnn_jax.training import parallel
-from bnn_jax.training.accuracy import evaluate
+from bnn_jax.training.accuracy import Interrupted, evaluate
 from bnn_jax.training.eval_step import make_eval_step
 
 EXAMPLES, CLASSES = 23, 7
@@ -60,6 +60,15 @@ def test_counts_are_numpys_whatever_the_batch_size(split, batch_size):
 
 def test_labels_of_the_padding_do_not_count(split):
     assert run(split, 50, poison=True)._replace(loss=0) == run(split, 50)._replace(loss=0)
+
+
+def test_it_stops_when_it_is_told_to(split):
+    step = parallel.parallelize(make_eval_step(Linear(), lambda images: images.astype(jnp.float32) / 255))
+    answers = iter([False, False, True])
+    batches = iter(list(eval_batches(split, batch_size=2)))
+    with pytest.raises(Interrupted):
+        evaluate(step, VARIABLES, batches, parallel.split, lambda: next(answers))
+    assert len(list(batches)) == -(-EXAMPLES // 2) - 3
 
 
 def test_no_examples_at_all_are_refused():

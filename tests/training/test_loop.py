@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bnn_jax.data import train_iterator
+from bnn_jax.training import loop as module
 from bnn_jax.training import parallel
 from bnn_jax.training.accuracy import measure
 from bnn_jax.training.checkpoint import Checkpoints
@@ -163,6 +164,35 @@ class TestStopAndContinue:
         monkeypatch.setattr(StopRequest, "requested", lambda self, step: step == STEPS)
         assert toy.run(made, tmp_path).step == STEPS
         assert Checkpoints(tmp_path, read_only=True).latest_step == STEPS
+
+    @pytest.mark.parametrize("epoch", [1, 2])
+    def test_a_signal_cuts_an_evaluation_short_which_is_made_up_for(self, whole, tmp_path, monkeypatch, epoch):
+        calls = iter((1, 2))
+
+        def measured(*args, **kwargs):
+            if next(calls) == epoch:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return measure(*args, **kwargs)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "measure", measured)
+            outcome = toy.run(config(), tmp_path)
+        assert (outcome.step, outcome.signal, outcome.finished) == (epoch * STEPS, signal.SIGTERM, False)
+        assert Checkpoints(tmp_path, read_only=True).latest_step == epoch * STEPS
+        assert [record["step"] for record in toy.records(tmp_path, "eval")] == [STEPS * e for e in range(1, epoch)]
+        stop = StopRequest()
+        stop.signal = signal.SIGTERM  # asked again, before it is made up for
+        assert not toy.run(config(), tmp_path, stop).finished
+        assert toy.run(config(), tmp_path) == whole[1]
+        toy.assert_same_run(tmp_path, whole[0], config())
+
+    def test_a_signal_at_the_last_step_of_an_epoch_leaves_its_evaluation_for_later(self, whole, tmp_path, monkeypatch):
+        with monkeypatch.context() as patched:
+            patched.setattr(StopRequest, "requested", lambda self, step: step == 2 * STEPS)
+            outcome = toy.run(config(), tmp_path)
+        assert (outcome.step, outcome.finished) == (outcome.total_steps, False)
+        assert toy.run(config(), tmp_path) == whole[1]
+        toy.assert_same_run(tmp_path, whole[0], config())
 
     def test_a_signal_that_comes_just_after_it_was_asked_for_stops_after_the_next_step(self, tmp_path, monkeypatch):
         asked = StopRequest.requested

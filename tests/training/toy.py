@@ -23,6 +23,7 @@ from bnn_jax.training.console import Console
 from bnn_jax.training.experiment import assemble
 from bnn_jax.training.loop import Loop
 from bnn_jax.training.run_log import read_log
+from bnn_jax.training.signals import StopRequest
 
 # For processes of their own: compiles faster, and what is compared is compiled alike.
 XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count={}"
@@ -133,10 +134,10 @@ def config_file(folder: Path) -> Path:
     return path
 
 
-def run(made: Config, workdir: Path):
+def run(made: Config, workdir: Path, stop: StopRequest | None = None):
     """Trains, or goes on, in this process; the outcome."""
     experiment = assemble(made)
-    return Loop(experiment, workdir, Console(experiment.total_steps, quiet=True)).run()
+    return Loop(experiment, workdir, Console(experiment.total_steps, quiet=True)).run(stop)
 
 
 def stored(workdir: Path, made: Config, step: int | None = None):
