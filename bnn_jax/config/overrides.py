@@ -119,8 +119,11 @@ def _lookup(config: Any, path: str) -> tuple[Any, type, bool]:
 
 
 def _kind(declared: Any, value: Any) -> type:
-    """The declared type where it is a plain one (a float field may hold 0, an optional one None)."""
-    plain = [kind for kind in (bool, int, float, str) if kind in (typing.get_args(declared) or (declared,))]
+    """The declared type where it is a plain one (a float field may hold 0, an optional one None) or a tuple."""
+    # Of tuple[float, float] the arguments are its items'.
+    among = (declared,) if typing.get_origin(declared) is tuple else typing.get_args(declared) or (declared,)
+    kinds = [typing.get_origin(kind) or kind for kind in among]
+    plain = [kind for kind in (bool, int, float, str, tuple) if kind in kinds]
     return plain[0] if len(plain) == 1 else type(value)
 
 

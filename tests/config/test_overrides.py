@@ -1,10 +1,13 @@
 """Command lines checked against a config before anything runs."""
 
 import re
+import sys
 
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
-from bnn_jax.binarizers import irnet
+from bnn_jax.binarizers import irnet, rebnn
 from bnn_jax.config import LossConfig, TeacherConfig, check, component, flatten, override, to_dict
 from bnn_jax.losses import cross_entropy
 from bnn_jax.regularizers import kurtosis_term
@@ -99,6 +102,18 @@ class TestListIndices:
             check(changed, ["--config.losses[1].term.targets[0][1]", "1.3"])
         with pytest.raises(ValueError, match=re.escape(message)):
             override(changed, "losses[1].term.targets[0][1]", 1.3)
+
+    def test_an_optional_tuple_that_is_none_takes_one_as_the_flag_does(self, monkeypatch):
+        changed = config()
+        changed.model.weights = component(rebnn)
+        assert changed.model.weights.clip is None
+        command = ["program", "--config.model.weights.clip=(1e-5, 2e-4)"]
+        check(changed, command)
+        monkeypatch.setattr(sys, "argv", command)
+        values = flags.FlagValues()
+        config_flags.DEFINE_config_dataclass("config", changed, flag_values=values)
+        values(command)
+        assert values.config.model.weights.build() is rebnn(clip=(1e-5, 2e-4))
 
     def test_an_index_into_what_is_no_list_is_refused(self):
         with pytest.raises(ValueError, match=r"epochs has no items"):
