@@ -68,9 +68,22 @@ class Session:
         if jax.process_index():
             return
         if show_config:
-            table(f"Config{self._suffix}", ("field", "value"), list(flatten(to_dict(self.config)).items()))
+            table(f"Config{self._suffix}", ("field", "value"), self._fields())
         self.console.print(self.summary)
         table(f"Plan{self._suffix}", ("what", "value"), self._plan())
+
+    def _fields(self) -> list[tuple[str, Any]]:
+        """The config's fields; of stages, which are described themselves, only how theirs are called from here."""
+        fields = flatten(to_dict(self.config)).items()
+        stages = (
+            []
+            if self.name
+            else [
+                (f"stages[{i}].config.FIELD", f"FIELD of stage {stage.name!r}")
+                for i, stage in enumerate(self.config.stages)
+            ]
+        )
+        return [(name, value) for name, value in fields if not name.startswith("stages[")] + stages
 
     @property
     def _suffix(self) -> str:

@@ -75,6 +75,17 @@ class TestPlan:
         with pytest.raises(ValueError, match=message):
             stages.plan(toy.config(stages=made), None)
 
+    def test_each_field_is_shown_once_and_how_a_stages_is_called(self, capsys):
+        for described in session.prepare(recipe(), None, dry=True):
+            described.describe(show_config=True)
+        shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+        names = [words[0] for words in shown if words]
+        assert names.count("optimizer.learning_rate") == 3
+        assert [words for words in shown if words and words[0].startswith("stages[")] == [
+            ["stages[0].config.FIELD", "FIELD", "of", "stage", "'teacher'"],
+            ["stages[1].config.FIELD", "FIELD", "of", "stage", "'middle'"],
+        ]
+
     def test_a_stage_finds_its_predecessor_beside_it(self, tmp_path):
         middle = stages.plan(recipe(), tmp_path)[1]
         (tmp_path / "teacher").mkdir()
