@@ -84,14 +84,16 @@ class Experiment:
         Args:
           workdir: The folder of the run, where its stages lie.
           taught: Whether to load the teacher's weights; they are random otherwise.
-          rehearsal: Whether random weights stand in for those of stages, which may not have been run yet.
+          rehearsal: Whether only to see if all fits. Zeros stand in for random weights, which take their time to
+            compile, and for those of stages, which may not have been run yet.
           find: Opens the data of those stages.
 
         Raises:
           FileNotFoundError: If those weights are not there.
           ValueError: If they do not fit; names the variables.
         """
-        state, config = self.init_state(), self.config
+        state = sources.zeros(self.abstract_state()) if rehearsal else self.init_state()
+        config = self.config
 
         def load(source: str, checkpoint: str, field: str) -> sources.Variables:
             if rehearsal and is_stage(source, config):

@@ -88,14 +88,19 @@ def load(source: str, config: Config, workdir: Path, *, checkpoint: str, field: 
 
 
 def stand_in(source: str, config: Config, find: Opener = open_splits) -> Variables:
-    """Random variables such as the stage `source` will have, to check what is to be done with them.
+    """Zeros for the variables that the stage `source` will have, to check what is to be done with them.
 
     Raises as `bnn_jax.training.examples.open_splits`.
     """
     stage = next(stage.config for stage in config.stages if stage.name == source)
     info = find(stage.data).info
     network = stage.model.build(num_classes=info.num_classes)
-    return jax.jit(lambda: init_variables(network, jax.random.key(0), info.image_shape))()
+    return zeros(jax.eval_shape(lambda: init_variables(network, jax.random.key(0), info.image_shape)))
+
+
+def zeros(like: Any) -> Any:
+    """Host arrays of zeros of the shapes and dtypes in a tree."""
+    return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
 
 
 def save(path: Path, variables: Mapping[str, Any]) -> None:

@@ -40,7 +40,7 @@ def staged(num_classes: int, stages: int = 3) -> Staged:
 def saved(folder, config, scales=None):
     """A run with one checkpoint of random weights; its state."""
     workdir.claim(folder, config)
-    state = assemble(config).start_state(folder, rehearsal=True)
+    state = assemble(config).init_state()
     if scales is not None:
         learned = {LOSSES: {"lipschitz": {"scales": jnp.asarray(scales)}}}
         state = state.replace(params={**state.params, **learned})

@@ -49,7 +49,7 @@ def config(**changes):
 def saved(folder, made, kernel):
     """A run whose best and last checkpoint has this kernel in its second convolution; the state it began with."""
     workdir.claim(folder, made)
-    state = assemble(made).start_state(folder, rehearsal=True)
+    state = assemble(made).init_state()
     trained = state.replace(params=put(state.params, ("conv", "kernel"), kernel), step=np.asarray(10, np.int32))
     checkpoints = Checkpoints(folder)
     checkpoints.save(trained, Bookkeeping(), 0.5)

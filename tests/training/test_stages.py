@@ -172,11 +172,11 @@ class TestCommands:
         assert not (tmp_path / "w").exists()
 
 
-def test_a_loss_learns_with_the_optimizer(tmp_path):
+def test_a_loss_learns_with_the_optimizer():
     config = toy.config(epochs=1, losses=[*toy.config().losses, toy.mimic_loss()], teacher=TeacherConfig("teacher"))
     config.stages = [StageConfig("teacher", toy.config())]
     experiment = assemble(config)
-    state = experiment.start_state(tmp_path, rehearsal=True)
+    state = experiment.init_state()
     batch = {"image": np.zeros((1, 16, 8, 8, 1), np.uint8), "label": np.zeros((1, 16), np.int32)}
     before = np.asarray(state.params[LOSSES]["mimic"]["gain"])
     state, metrics = experiment.train_step(jax.device_put(state), batch)
