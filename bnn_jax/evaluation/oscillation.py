@@ -12,6 +12,7 @@ The paper draws the raw latent weights of the first filter at several epochs. He
 units of its root mean square, at the last checkpoint, so that what is seen is no matter of one filter.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from contextlib import closing
@@ -74,12 +75,10 @@ def describe(workdir: Path) -> dict[str, Any]:
       As `oscillation`.
     """
     every = read_config(workdir).run.telemetry_every
-    records = [record for record in read_log(workdir) if record["kind"] == "telemetry"]
+    log = read_log(workdir)
+    records = [record for record in log if record["kind"] == "telemetry"]
     if not records:
-        raise ValueError(
-            f"{workdir} holds no telemetry: expected a run of 3 or more steps with binary weights and a "
-            f"run.telemetry_every other than 0; it is {every} there"
-        )
+        raise ValueError(f"{workdir} holds no telemetry: {_why_none(workdir, log, every)}")
     with closing(Checkpoints(workdir, read_only=True)) as checkpoints:
         step = checkpoints.step_of("last")
         params = checkpoints.variables(step)["params"]
@@ -90,6 +89,16 @@ def describe(workdir: Path) -> dict[str, Any]:
         raise ValueError(f"{workdir}: its telemetry and its last checkpoint are of two networks: {error}") from error
     layers = {name: {**by_epoch(records, name), **distribution(w)} for name, w in kernels.items()}
     return {"folder": str(workdir), "step": step, "layers": layers}
+
+
+def _why_none(workdir: Path, log: Sequence[dict[str, Any]], every: int) -> str:
+    summary = workdir / "summary.json"
+    if summary.is_file() and not json.loads(summary.read_text())["totals"]["binary_params"]:
+        return "its network has no binary weights. Of a recipe, take the folder of a stage that has some"
+    if not every:
+        return "run.telemetry_every is 0 there. Train with 3 or more (another config, so in another workdir)"
+    steps = max((record["step"] for record in log), default=0)
+    return f"its log ends at step {steps}, expected 3 or more, with run.telemetry_every {every}. Train it further"
 
 
 def by_epoch(records: Sequence[dict[str, Any]], name: str) -> dict[str, list[float]]:

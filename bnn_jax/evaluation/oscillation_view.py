@@ -40,6 +40,7 @@ def show(result: dict[str, Any]) -> None:
     columns = [f"{what}{suffix}" for what in (*RATIOS.values(), "near zero") for suffix in suffixes]
     # One run may be further than the other: ratios fall with the learning rate.
     epoch = shared_epochs(result)[-1]
+    ends = " and ".join(f"step {run['step']:,}" for run in runs)
     numbers = [
         [_at(epoch, run["layers"][name], ratio) for ratio in RATIOS for run in runs]
         + [run["layers"][name]["near_zero"] for run in runs]
@@ -47,7 +48,7 @@ def show(result: dict[str, Any]) -> None:
     ]
     named = zip((*shared_layers(result), "mean"), (*numbers, np.mean(numbers, 0)), strict=True)
     table(
-        f"Share of bits flipped by a step of epoch {epoch:g}, and of latent weights near zero at the end",
+        f"Share of bits flipped by a step of epoch {epoch:g}, and of latent weights near zero at the end ({ends})",
         ("layer", *columns),
         [(name, *(f"{value:.2e}" for value in row)) for name, row in named],
     )
@@ -100,7 +101,8 @@ def _draw_ratios(axes: "Axes", layer: dict[str, Any], who: str, style: str) -> N
         values = np.asarray(layer[ratio])
         # A logarithm has no place for a layer at rest; a point between two such has no line.
         shown = np.where(values > 0, values, np.nan)
-        axes.plot(layer["epochs"], shown, style, marker=".", markersize=4, color=colour, label=f"{what}, {who}")
+        label = f"{what}, {who}{'' if values.any() else ': none'}"
+        axes.plot(layer["epochs"], shown, style, marker=".", markersize=4, color=colour, label=label)
 
 
 def _draw_density(axes: "Axes", layer: dict[str, Any], who: str, style: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bnn_jax.ablation import measures
 from bnn_jax.binarizers import rebnn
-from bnn_jax.config import LossConfig, StageConfig, TeacherConfig, component
+from bnn_jax.config import LossConfig, StageConfig, TeacherConfig, component, to_dict
 from bnn_jax.evaluation import oscillation_view as view
 from bnn_jax.evaluation.oscillation import by_epoch, distribution, oscillation
 from bnn_jax.regularizers import distillation_term
@@ -69,7 +69,7 @@ def test_ratios_are_means_over_the_records_of_each_epoch_and_weights_those_of_th
         w = np.asarray(state.params[name]["kernel"], np.float64)
         assert layer["near_zero"] == near_zero(w)
     shown = capsys.readouterr().out
-    for part in ("conv", "mean", "3.00e-02", "oscillation.png"):
+    for part in ("conv", "mean", "3.00e-02", "oscillation.png", "at the end (step 20)"):
         assert part in shown
 
 
@@ -202,15 +202,23 @@ def test_weights_of_zero_and_layers_at_rest_are_no_error(tmp_path):
     layer = {"epochs": [1.0], "flip_ratio": [0.0], "flip_back_ratio": [0.0], **distribution(np.zeros((3, 2)))}
     view.draw({"run": {"layers": {"conv": layer}}}, tmp_path / "x.png")
     assert (tmp_path / "x.png").exists()
+    labels = [line.get_label() for line in view.picture({"run": {"layers": {"conv": layer}}}).axes[0].get_lines()]
+    assert labels == ["flips, run: none", "flips back, run: none"]
 
 
 def test_what_cannot_be_shown_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not the folder of a run"):
         oscillation(tmp_path / "nowhere")
     saved(tmp_path / "silent", records=())
-    with pytest.raises(
-        ValueError, match=r"(?s)holds no telemetry: expected a run of 3 or more steps .* it is \d+ there"
-    ):
+    with pytest.raises(ValueError, match=r"log ends at step 0, expected 3 or more, .*every 7\. Train"):
+        oscillation(tmp_path / "silent")
+    made = workdir.read_config(tmp_path / "silent")
+    made.run.telemetry_every = 0
+    workdir.write_json(tmp_path / "silent" / workdir.CONFIG, to_dict(made))
+    with pytest.raises(ValueError, match="telemetry_every is 0 there"):
+        oscillation(tmp_path / "silent")
+    workdir.write_json(tmp_path / "silent" / "summary.json", {"totals": {"binary_params": 0}})
+    with pytest.raises(ValueError, match="its network has no binary weights"):
         oscillation(tmp_path / "silent")
     saved(tmp_path / "one", layers=("conv",))
     saved(tmp_path / "other", layers=("dense",))
