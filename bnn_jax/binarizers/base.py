@@ -179,7 +179,7 @@ def filters(w: Array, *, caller: str) -> Array:
     n = w.size // max(w.shape[-1], 1)
     if n < 2:
         raise ValueError(
-            f"{caller} needs two or more weights per filter for a variance, found shape {w.shape} with {n}: "
+            f"{caller} needs two or more weights per filter, found shape {w.shape} with {n}: "
             "leave this layer in full precision"
         )
     return wide(w).reshape(n, w.shape[-1])

@@ -94,7 +94,7 @@ def rebnn(
     """ReBNN's weight binarizer.
 
     In a training loop of your own, add `penalty` to the loss and call `update` after each step, as the README's example
-    does: a forward pass alone learns a scale and holds nothing, for gamma stays 0. This library's train step does both.
+    does: without, only a scale is learned and nothing is held. This library's train step does both.
 
     Args:
       gamma: How strongly weights are held. "adaptive": by (3.150), 0 at first. "constant": by `constant`.

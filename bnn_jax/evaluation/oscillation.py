@@ -98,7 +98,10 @@ def _why_none(workdir: Path, log: Sequence[dict[str, Any]], every: int) -> str:
     if not every:
         return "run.telemetry_every is 0 there. Train with 3 or more (another config, so in another workdir)"
     steps = max((record["step"] for record in log), default=0)
-    return f"its log ends at step {steps}, expected 3 or more, with run.telemetry_every {every}. Train it further"
+    return (
+        f"no record was due yet. They come every {every} steps, or every epoch of three or more steps if that is "
+        f"shorter, and its log ends at step {steps}. Train it further"
+    )
 
 
 def by_epoch(records: Sequence[dict[str, Any]], name: str) -> dict[str, list[float]]:
@@ -109,10 +112,12 @@ def by_epoch(records: Sequence[dict[str, Any]], name: str) -> dict[str, list[flo
             # A record after 2 epochs is of the second's last step.
             epochs.setdefault(math.ceil(record["epoch"]), []).append(record["layers"][name])
     every = [one for found in epochs.values() for one in found]
-    remembered = [name for name in every[0] if name.startswith(MEMORY) and all(name in one for one in every)]
+    remembered = [
+        measure for measure in every[0] if measure.startswith(MEMORY) and all(measure in one for one in every)
+    ]
     means = {
-        name: [float(np.mean([one[name] for one in found])) for found in epochs.values()]
-        for name in (*RATIOS, *remembered)
+        measure: [float(np.mean([one[measure] for one in found])) for found in epochs.values()]
+        for measure in (*RATIOS, *remembered)
     }
     return {"epochs": [float(epoch) for epoch in epochs], **means}
 

@@ -28,7 +28,7 @@ def batch_norm(
     The backward pass keeps `x` and numbers per channel, and recomputes the rest in two passes over memory.
 
     Args:
-      x: (batch, ..., channels), float32 or wider.
+      x: (batch, ..., channels), floating point.
       scale: (channels,).
       bias: (channels,).
       epsilon: Added to the variance.
@@ -36,9 +36,9 @@ def batch_norm(
 
     Returns:
       The normalized array, of the shape and dtype of `x`, and the statistics. All is computed in the widest of the
-      three dtypes.
+      three dtypes, or float32.
     """
-    widest = jnp.result_type(x, scale, bias)
+    widest = jnp.promote_types(jnp.result_type(x, scale, bias), jnp.float32)
     y, mean, var = _batch_norm(x.astype(widest), scale.astype(widest), bias.astype(widest), epsilon, axis_name)
     return y.astype(x.dtype), BatchStatistics(lax.stop_gradient(mean), lax.stop_gradient(var))
 

@@ -1,5 +1,7 @@
 """Checkpoints of a run: the latest and the best, each with everything that resuming needs."""
 
+import os
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,12 @@ import numpy as np
 from jax.tree_util import keystr, tree_leaves_with_path
 from orbax.checkpoint import v1 as ocp
 
+from bnn_jax.training import parallel
 from bnn_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
+# Beside it: what is about to be replaced, for Orbax deletes it before it writes.
+SPARE = "checkpoints_replaced"
 CHECKPOINTS = ("best", "last")
 
 
@@ -42,11 +47,16 @@ class Checkpoints:
     """The checkpoints of one workdir. Writing is atomic: a killed run leaves the one before intact."""
 
     def __init__(self, workdir: str | Path, *, read_only: bool = False):
-        """Opens (or creates) `workdir/checkpoints`."""
+        """Opens (or creates) `workdir/checkpoints`; to write, on all processes of a run together."""
+        self._folder, self._spare = (Path(workdir).resolve() / name for name in (FOLDER, SPARE))
+        if not read_only:
+            if jax.process_index() == 0:
+                self._put_back()
+            parallel.barrier("checkpoints are put back")
         policies = ocp.training.preservation_policies
         best = policies.BestN(get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False)
         self._checkpointer = ocp.training.Checkpointer(
-            Path(workdir).resolve() / FOLDER,
+            self._folder,
             preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(1), best]),
             cleanup_tmp_directories=not read_only,
         )
@@ -89,11 +99,25 @@ class Checkpoints:
         host = jax.device_get(state)
         step = int(host.step)
         again = step == self.latest_step
-        if again and accuracy is None:
+        if again and (accuracy is None or self._checkpointer.latest.metrics):
             return
         metrics = None if accuracy is None else {"accuracy": accuracy, "step": step}
         content = {"state": jax.tree.map(np.asarray, host), "books": asdict(books)}
+        first = jax.process_index() == 0
+        if again and first:
+            shutil.copytree(self._folder / str(step), self._spare / str(step), copy_function=_link)
         self._checkpointer.save_checkpointables(step, content, overwrite=again, metrics=metrics)
+        if again and first:
+            shutil.rmtree(self._spare)
+
+    def _put_back(self) -> None:
+        """What a process was killed over replacing."""
+        for kept in self._spare.iterdir() if self._spare.is_dir() else ():
+            # A checkpoint is there or not: Orbax names its folder when it is whole.
+            if not (self._folder / kept.name).exists():
+                self._folder.mkdir(exist_ok=True)
+                kept.rename(self._folder / kept.name)
+        shutil.rmtree(self._spare, ignore_errors=True)
 
     def restore(self, like: TrainState, step: int | None = None) -> tuple[TrainState, Bookkeeping]:
         """Loads a checkpoint to the host.
@@ -127,6 +151,13 @@ class Checkpoints:
     def close(self) -> None:
         """Waits for writes in flight and lets go of the directory."""
         self._checkpointer.close()
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # not every file system has links
+        shutil.copy2(source, target)
 
 
 def _rank(metrics: Any) -> tuple[float, int]:

@@ -34,7 +34,7 @@ class Outcome:
     Attributes:
       step: Finished steps.
       total_steps: Steps of the whole run.
-      signal: The signal it was sent; 0 if none. One that came while the last epoch was concluded stopped nothing.
+      signal: The signal it was sent; 0 if none. One that came after the last evaluation stopped nothing.
       best_accuracy: Best test accuracy, in [0, 1]; -1 if there was no evaluation.
       best_epoch: The epoch it was reached in, from 1.
       owed: Whether the evaluation of the last step is left to be done.
@@ -206,7 +206,10 @@ class Loop:
         return last or (epoch > 0 and not within and epoch % self.config.run.eval_every == 0)
 
     def _finish_epoch(self, stop: StopRequest) -> bool:
-        """Evaluates and saves as is due; returns whether it was done, or a signal cut the evaluation short."""
+        """Evaluates and saves as is due; returns whether it was done, or a signal cut the evaluation short.
+
+        Only that of a single process: several agree on where to stop by their steps.
+        """
         epoch = self.step // self.experiment.steps_per_epoch
         accuracy = None
         if self._is_evaluated():
@@ -220,11 +223,13 @@ class Loop:
             accuracy, self.owed = result.top1, False
             if accuracy > self.books.best_accuracy:
                 self.books.best_accuracy, self.books.best_epoch = accuracy, epoch
+        if accuracy is not None or epoch % self.config.run.checkpoint_every == 0:
+            self._save(accuracy)
+        if accuracy is not None:
+            # After the checkpoint: what the log holds is not measured again, and must be in its ranking.
             values = {"accuracy": result.top1, "accuracy_top5": result.top5, "loss": result.loss}
             self.reporter.write("eval", self.step, {**values, "best_accuracy": self.books.best_accuracy})
             self.console.evaluated(self.step, epoch, result.top1, self.books.best_accuracy)
-        if accuracy is not None or epoch % self.config.run.checkpoint_every == 0:
-            self._save(accuracy)
         return True
 
     def _save(self, accuracy: float | None = None, state: TrainState | None = None) -> None:

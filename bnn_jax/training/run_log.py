@@ -7,7 +7,8 @@ written as null, since JSON has none.
 
 A run that is killed has written lines beyond its last checkpoint, and perhaps half a line. Opening the log at
 the step of that checkpoint drops both, so that the log of a resumed run holds each step once. For that to
-leave no gap either, write the records of a step before its checkpoint.
+leave no gap either, write the records of a step before its checkpoint, but for an evaluation that is made up for where
+the log does not have it.
 """
 
 import importlib.util

@@ -7,7 +7,7 @@ from pathlib import Path
 from bnn_jax.config import Config, StageConfig
 from bnn_jax.training.workdir import CONFIG
 
-RESERVED = ("checkpoints", "tensorboard")  # folders of a run
+RESERVED = ("checkpoints", "checkpoints_replaced", "tensorboard")  # folders of a run
 HERE = "{workdir}"  # begins a path from the folder of the run
 
 

@@ -56,15 +56,20 @@ def snapshot(
         projected = binarizer.project(parts.kernel, progress=progress)
         (code, scale), _ = binarizer.quantize(projected, *parts[1:], train=True, progress=progress)
         taken["/".join(path)] = Snapshot(
-            code.astype(jnp.int8), parts.kernel, projected, jnp.min(scale), jnp.max(scale), _means(parts.memory)
+            code.astype(jnp.int8),
+            parts.kernel,
+            projected,
+            jnp.min(scale),
+            jnp.max(scale),
+            _means(parts.memory, scale.shape),
         )
     return taken
 
 
-def _means(memory: Mapping[str, Array]) -> dict[str, Array]:
+def _means(memory: Mapping[str, Array], shape: tuple[int, ...]) -> dict[str, Array]:
     """Means over output channels of what holds one floating-point number for each."""
-    per_channel = {name: v for name, v in memory.items() if v.ndim == 1 and jnp.issubdtype(v.dtype, jnp.floating)}
-    return {name: jnp.mean(v) for name, v in per_channel.items()}
+    floating = {name: v for name, v in memory.items() if jnp.issubdtype(v.dtype, jnp.floating)}
+    return {name: jnp.mean(v, dtype=jnp.float32) for name, v in floating.items() if v.shape == shape}
 
 
 def measure(first: Mapping[str, Array], second: Mapping[str, Snapshot], third: Mapping[str, Snapshot]) -> Record:

@@ -260,11 +260,11 @@ def test_memory_carried_over_steps_keeps_its_dtype_also_where_weights_are_wider(
         np.testing.assert_allclose(memory["flips"], 1.0)
 
 
-def block_of_readme(line):
+def block_of_readme(line, binarizer="rebnn()"):
     """Names that the README's block of Python with this line makes."""
     (block,) = (part for part in README.read_text().split("```") if line in part)
     names = {"jax": jax, "jnp": jnp, "bnn": bnn_jax}
-    exec(block.removeprefix("python"), names)
+    exec(block.removeprefix("python").replace("rebnn()", binarizer), names)
     return names
 
 
@@ -293,3 +293,13 @@ def test_so_does_its_step_for_a_flax_model():
     assert losses[-1] < 0.5 * losses[0]
     assert max(held) > 0
     assert float(flip_shares(start, state[0]["BinaryDense_0"]["kernel"]).max()) > 0
+
+
+@pytest.mark.parametrize("binarizer", ["irnet()", "siman()"])
+def test_the_same_step_does_for_others(binarizer):
+    names = block_of_readme("exposed = latent.expose(", binarizer)
+    state, losses = names["state"], []
+    for i in range(50):
+        *state, loss = names["step"](*state, i / 50)
+        losses.append(float(loss))
+    assert np.mean(losses[-10:]) < 0.9 * losses[0]

@@ -210,7 +210,9 @@ def test_what_cannot_be_shown_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not the folder of a run"):
         oscillation(tmp_path / "nowhere")
     saved(tmp_path / "silent", records=())
-    with pytest.raises(ValueError, match=r"log ends at step 0, expected 3 or more, .*every 7\. Train"):
+    with RunLog(tmp_path / "silent", tensorboard=False) as log:
+        log.write("train", 5, 0.5, loss=1.0)
+    with pytest.raises(ValueError, match=r"due yet\. They come every 7 steps, .* ends at step 5\. Train"):
         oscillation(tmp_path / "silent")
     made = workdir.read_config(tmp_path / "silent")
     made.run.telemetry_every = 0

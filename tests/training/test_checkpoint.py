@@ -1,5 +1,6 @@
 """Checkpoints: the latest and the best, exact, and safe against a killed writer."""
 
+import os
 import shutil
 
 import jax
@@ -133,6 +134,50 @@ class TestRetention:
         assert_identical(found, state(1))
         assert books == BOOKS
         assert checkpoints.best_step == 1
+
+
+class TestMeasuredLater:
+    def test_it_is_ranked_from_then_on_and_not_replaced_again(self, checkpoints, tmp_path):
+        checkpoints.save(state(1), BOOKS)
+        checkpoints.save(state(1), BOOKS, 0.5)
+        assert checkpoints.best_step == 1
+        checkpoints.save(state(1), Bookkeeping(), 0.5)
+        assert checkpoints.restore(state())[1] == BOOKS
+        assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+
+    @pytest.mark.parametrize("links", [True, False])
+    def test_a_process_that_is_killed_meanwhile_leaves_what_was_there(self, tmp_path, monkeypatch, links):
+        if not links:
+            monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
+        killed = Checkpoints(tmp_path)
+        killed.save(state(1), BOOKS)
+
+        def delete_and_die(step, *_, **__):
+            shutil.rmtree(tmp_path / "checkpoints" / str(step))
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(killed._checkpointer, "save_checkpointables", delete_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            killed.save(state(1), BOOKS, 0.5)
+        assert steps_on_disk(tmp_path) == []
+        later = Checkpoints(tmp_path)
+        found, books = later.restore(state())
+        assert_identical(found, state(1))
+        assert (books, later.latest_step, later.best_step) == (BOOKS, 1, None)
+        later.save(state(1), BOOKS, 0.5)
+        later.close()
+        assert later.best_step == 1
+        assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+
+    def test_what_a_process_killed_after_it_left_is_removed(self, tmp_path):
+        checkpoints = Checkpoints(tmp_path)
+        checkpoints.save(state(1), BOOKS, 0.5)
+        checkpoints.close()
+        shutil.copytree(tmp_path / "checkpoints" / "1", tmp_path / "checkpoints_replaced" / "1")
+        later = Checkpoints(tmp_path)
+        assert later.best_step == 1
+        later.close()
+        assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
 
 
 class TestMisfits:

@@ -18,6 +18,7 @@ from bnn_jax.training.checkpoint import Checkpoints
 from bnn_jax.training.diagnosis import NonFiniteError
 from bnn_jax.training.experiment import assemble
 from bnn_jax.training.loop import Loop
+from bnn_jax.training.reporter import Reporter
 from bnn_jax.training.signals import StopRequest
 from tests.training import toy
 
@@ -183,6 +184,23 @@ class TestStopAndContinue:
         stop = StopRequest()
         stop.signal = signal.SIGTERM  # asked again, before it is made up for
         assert not toy.run(config(), tmp_path, stop).finished
+        assert toy.run(config(), tmp_path) == whole[1]
+        toy.assert_same_run(tmp_path, whole[0], config())
+
+    @pytest.mark.parametrize("step", [STEPS, 2 * STEPS])
+    def test_an_evaluation_whose_record_a_crash_prevented_is_made_again(self, whole, tmp_path, monkeypatch, step):
+        write = Reporter.write
+
+        def dies(self, kind, at, values):
+            if (kind, at) == ("eval", step):
+                self.close()
+                raise KeyboardInterrupt
+            write(self, kind, at, values)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Reporter, "write", dies)
+            with pytest.raises(KeyboardInterrupt):
+                toy.run(config(), tmp_path)
         assert toy.run(config(), tmp_path) == whole[1]
         toy.assert_same_run(tmp_path, whole[0], config())
 

@@ -237,6 +237,7 @@ def test_what_a_binarizer_remembers_of_each_channel_is_recorded_as_its_mean():
             "strength": jnp.arange(w.shape[-1], dtype=jnp.bfloat16),
             "code": jnp.ones_like(w),
             "count": jnp.ones(()),
+            "past": jnp.ones(7),
         }
 
     remembering = WeightBinarizer(
