@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
         sys.exit(f"train.py: {error}")
     signal = 0
     for session in sessions:
-        session.describe(show_config=_DRY_RUN.value)
+        session.describe(show_config=_DRY_RUN.value, elsewhere=[other.name for other in sessions])
         try:
             signal = 0 if _DRY_RUN.value else session.train()
         except (NonFiniteError, DataError) as error:

@@ -5,7 +5,7 @@ nothing is registered anywhere. The other functions address the layers it finds 
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ class LayerInfo:
       macs: Multiply-accumulates for one example, all its calls together. Counted for convolutions and dense
         layers; what a module multiplies by other means (attention scores, einsum) is not seen, and is 0.
       calls: How often one pass of the model calls it.
+      stacked: Whether `kernel_shape` is that of several layers' kernels, which `nn.scan` or `nn.vmap` stacks.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class LayerInfo:
     param_shapes: Mapping[str, Shape]
     macs: int
     calls: int
+    stacked: bool = False
 
     @property
     def name(self) -> str:
@@ -94,15 +96,25 @@ def trace_layers(
     calls: dict[Path, list[_Call]] = {}
     # Modules being called: the methods by which a module helps itself are no calls of the layer.
     active: list[Path] = []
+    # As the module itself sees them, within nn.scan or nn.vmap.
+    kernels: dict[Path, Shape] = {}
+
+    def called(next_method: Any, args: tuple, kwargs: dict, module: nn.Module) -> Any:
+        outputs = next_method(*args, **kwargs)
+        if module.has_variable("params", "kernel"):
+            kernels.setdefault(module.path, _shape(module.get_variable("params", "kernel")))
+        return outputs
 
     def record(next_method: Any, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
         path = context.module.path
-        if context.method_name == "setup" or path in active:
+        if context.method_name == "setup":
             return next_method(*args, **kwargs)
+        if path in active:
+            return called(next_method, args, kwargs, context.module)
         seen = calls.setdefault(path, [])
         active.append(path)
         try:
-            outputs = next_method(*args, **kwargs)
+            outputs = called(next_method, args, kwargs, context.module)
         finally:
             active.pop()
         seen.append(_Call(context.module, _shape((args, kwargs)), _shape(outputs)))
@@ -116,7 +128,7 @@ def trace_layers(
     with nn.intercept_methods(record):
         variables = jax.eval_shape(init)
     owned = _owners(variables.get("params", {}), calls)
-    return tuple(_layer(path, made, owned[path]) for path, made in calls.items() if path in owned)
+    return tuple(_layer(path, made, owned[path], kernels) for path, made in calls.items() if path in owned)
 
 
 def _owners(params: Any, modules: Iterable[Path]) -> dict[Path, dict[str, Shape]]:
@@ -129,7 +141,7 @@ def _owners(params: Any, modules: Iterable[Path]) -> dict[Path, dict[str, Shape]
     return owned
 
 
-def _layer(path: Path, calls: list[_Call], params: dict[str, Shape]) -> LayerInfo:
+def _layer(path: Path, calls: list[_Call], params: dict[str, Shape], kernels: Mapping[Path, Shape]) -> LayerInfo:
     module, input_shape, output_shape = calls[0]
     kernel = params.get("kernel")
     kind = _kind(calls[0], kernel)
@@ -145,6 +157,7 @@ def _layer(path: Path, calls: list[_Call], params: dict[str, Shape]) -> LayerInf
         param_shapes=params,
         macs=sum(_macs(kind, call, kernel) for call in calls) if kernel else 0,
         calls=len(calls),
+        stacked=kernels.get(path, kernel) != kernel,
     )
 
 
@@ -191,25 +204,21 @@ def _example(shape: Shape) -> Shape:
     return shape[1:] if shape[:1] == (1,) else shape
 
 
-def binary_layers(layers: Sequence[LayerInfo]) -> dict[Path, WeightBinarizer]:
+def binary_layers(layers: Iterable[LayerInfo]) -> dict[Path, WeightBinarizer]:
     """The weight binarizers of those layers which have one, by path, in order.
 
     Raises:
-      ValueError: If what a layer learns has other shapes than its binarizer would give it: `nn.scan` and `nn.vmap`
-        stack the kernels of several layers, whose filters would be taken for those of one.
+      ValueError: If kernels of several such layers are stacked: their filters would be taken for those of one.
     """
-    found = {layer.path: layer.weights for layer in layers if layer.weights is not None}
+    found: dict[Path, WeightBinarizer] = {}
     for layer in layers:
-        if layer.weights is not None and layer.kernel_shape is not None:
-            kernel = jax.ShapeDtypeStruct(layer.kernel_shape, jnp.float32)
-            learned = jax.eval_shape(layer.weights.init_params, kernel)
-            for name, like in learned.items():
-                if layer.param_shapes.get(name, like.shape) != like.shape:
-                    raise ValueError(
-                        f"{layer.name}: {layer.weights.name} learns {name} {like.shape} of a kernel {kernel.shape}, "
-                        f"found {layer.param_shapes[name]}. If nn.scan or nn.vmap stacks layers here, make them one by "
-                        "one"
-                    )
+        if layer.weights is not None:
+            if layer.stacked:
+                raise ValueError(
+                    f"{layer.name}: nn.scan or nn.vmap stacks the kernels of several binary layers into one of "
+                    f"{layer.kernel_shape}, whose filters would be taken for one layer's: make the layers one by one"
+                )
+            found[layer.path] = layer.weights
     return found
 
 

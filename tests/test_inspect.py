@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from bnn_jax import inspect
-from bnn_jax.binarizers import siman, siman_activations
+from bnn_jax.binarizers import WeightBinarizer, irnet, siman, siman_activations
 from bnn_jax.layers import BatchNorm, BinaryConv, BinaryDense
 from bnn_jax.models import resnet20
 from bnn_jax.nonlinearities import PReLU
@@ -65,25 +65,31 @@ def test_binarizers_are_found_where_they_are_and_nowhere_else():
 
 class Lifted(nn.Module):
     lift: str
+    weights: WeightBinarizer | None
 
     @nn.compact
     def __call__(self, x):
         def body(layer, carry, _):
             return layer(carry), None
 
-        dense = BinaryDense(4, weights=siman(), use_bias=False)
+        dense = BinaryDense(4, weights=self.weights, use_bias=False)
         collections, rngs = {"params": 0, "memory": 0}, {"params": True}
+        if self.lift == "remat":
+            return nn.remat(BinaryDense)(4, weights=self.weights, use_bias=False)(x)
         if self.lift == "scan":
             return nn.scan(body, variable_axes=collections, split_rngs=rngs, length=3)(dense, x, None)[0]
         many = nn.vmap(BinaryDense, in_axes=1, variable_axes=collections, split_rngs=rngs)
-        return many(4, weights=siman(), use_bias=False)(x)
+        return many(4, weights=self.weights, use_bias=False)(x)
 
 
+@pytest.mark.parametrize("weights", [siman(), irnet()], ids=lambda weights: weights.name)
 @pytest.mark.parametrize("lift", ["scan", "vmap"])
-def test_stacked_layers_are_refused_where_their_filters_would_be_taken_for_one_layers(lift):
-    layers = inspect.trace_layers(Lifted(lift), (4,) if lift == "scan" else (3, 4))
-    with pytest.raises(ValueError, match=r"learns scale \(4,\) of a kernel \(3, 4, 4\), found \(3, 4\)\. If nn.scan"):
-        inspect.binary_layers(layers)
+def test_stacked_binary_layers_are_refused_whose_filters_would_be_taken_for_one_layers(lift, weights):
+    shape = (4,) if lift == "scan" else (3, 4)
+    with pytest.raises(ValueError, match=r"stacks the kernels of several binary layers into one of \(3, 4, 4\)"):
+        inspect.binary_layers(inspect.trace_layers(Lifted(lift, weights), shape))
+    assert inspect.binary_layers(inspect.trace_layers(Lifted(lift, None), shape)) == {}
+    assert len(inspect.binary_layers(inspect.trace_layers(Lifted("remat", weights), shape))) == 1
 
 
 def test_every_parameter_belongs_to_exactly_one_layer():

@@ -1,6 +1,7 @@
 """One call of train.py: check, describe, train or continue, and say where everything is."""
 
 import json
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -63,27 +64,30 @@ class Session:
             quiet=jax.process_index() > 0,
         )
 
-    def describe(self, *, show_config: bool) -> None:
-        """Shows the network and the plan, and the config before them if asked to."""
+    def describe(self, *, show_config: bool, elsewhere: Collection[str] = ()) -> None:
+        """Shows the network and the plan, and the config before them if asked to.
+
+        Args:
+          show_config: Whether to show the config.
+          elsewhere: Names of stages whose own sessions are described too: theirs is not repeated.
+        """
         if jax.process_index():
             return
         if show_config:
-            table(f"Config{self._suffix}", ("field", "value"), self._fields())
+            table(f"Config{self._suffix}", ("field", "value"), self._fields(elsewhere))
         self.console.print(self.summary)
         table(f"Plan{self._suffix}", ("what", "value"), self._plan())
 
-    def _fields(self) -> list[tuple[str, Any]]:
-        """The config's fields; of stages, which are described themselves, only how theirs are called from here."""
-        fields = flatten(to_dict(self.config)).items()
-        stages = (
-            []
-            if self.name
-            else [
-                (f"stages[{i}].config.FIELD", f"FIELD of stage {stage.name!r}")
-                for i, stage in enumerate(self.config.stages)
-            ]
-        )
-        return [(name, value) for name, value in fields if not name.startswith("stages[")] + stages
+    def _fields(self, elsewhere: Collection[str]) -> list[tuple[str, Any]]:
+        """The config's fields; of stages that are described elsewhere only how theirs are called from here."""
+        fields = flatten(to_dict(self.config))
+        for i, stage in enumerate(self.config.stages):
+            prefix = f"stages[{i}]."
+            if self.name or stage.name in elsewhere:
+                fields = {name: value for name, value in fields.items() if not name.startswith(prefix)}
+            if not self.name and stage.name in elsewhere:
+                fields[f"{prefix}config.FIELD"] = f"FIELD of stage {stage.name!r}"
+        return list(fields.items())
 
     @property
     def _suffix(self) -> str:

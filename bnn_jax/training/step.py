@@ -4,7 +4,8 @@ It is written for a mapped axis called "batch": `parallel.parallelize` runs it o
 `jax.vmap(axis_name="batch")` is its unit test.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Sequence, Set
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from flax.errors import ScopeParamNotFoundError
+from flax.errors import ScopeCollectionNotFound, ScopeParamNotFoundError
 from flax.traverse_util import flatten_dict
 from jax import Array, lax
 
@@ -97,6 +98,7 @@ def make_train_step(
                 {**state.variables, "params": given, "memory": exposed.memory, BINARY: binary},
                 images,
                 progress,
+                withheld=set(flatten_dict(params)) - set(flatten_dict(given)),
             )
             own = without_losses(params)
             outputs = losses.Outputs(logits, batch["label"], features, own, progress, taught)
@@ -125,13 +127,16 @@ def make_train_step(
     return train_step
 
 
-def _apply(model: nn.Module, variables: dict[str, Any], images: Array, progress: Array) -> Any:
+def _apply(
+    model: nn.Module, variables: dict[str, Any], images: Array, progress: Array, *, withheld: Set[tuple[str, ...]]
+) -> Any:
     """Outputs of the network in training, and the collections it moved."""
     try:
         return model.apply(variables, images, train=True, progress=progress, mutable=["batch_stats", "memory"])
-    except ScopeParamNotFoundError as error:
-        exposed = {path[:-1] for path in flatten_dict(variables[BINARY])}
-        if not any(f'in scope "/{"/".join(path)}"' in str(error) for path in exposed):
+    except (ScopeParamNotFoundError, ScopeCollectionNotFound) as error:
+        # Lifts are named too: /remat(block)/conv.
+        text = re.sub(r"\w+\((\w+)\)", r"\1", str(error))
+        if not any(f'"{name}"' in text and f'"/{"/".join(path)}"' in text for *path, name in withheld):
             raise
         raise ValueError(
             f"a layer binarizes its weights itself, whose binarizer needs the gradient of its code: {error} Have the "

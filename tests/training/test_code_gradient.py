@@ -181,19 +181,47 @@ def test_binarizing_outside_of_the_layers_changes_nothing(binarizer, parts):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), *states)
 
 
+class Rematerialized(nn.Module):
+    weights: WeightBinarizer
+
+    @nn.compact
+    def __call__(self, x, *, train=False, progress=0.0):
+        return nn.remat(Own)(self.weights, name="own")(x.reshape(x.shape[0], -1)), {}
+
+
+def test_so_is_one_within_a_lift():
+    setup = train_setup(rebnn(), model=Rematerialized(rebnn()))
+    with pytest.raises(ValueError, match="Have the layer read code and scale"):
+        setup.step(setup.state, batch())
+
+
+class Strange(BinaryDense):
+    """A layer with another parameter, which is made only in training."""
+
+    @nn.compact
+    def __call__(self, x, *, train=False, progress=0.0):
+        if train:
+            x = x * self.param("warmth", nn.initializers.ones, ())
+        return super().__call__(x, train=train, progress=progress)
+
+
 class Small(nn.Module):
+    layer: type = BinaryDense
     only_in_training: str = ""
 
     @nn.compact
     def __call__(self, x, *, train=False, progress=0.0):
         if self.only_in_training and train:
             x = x * self.param(self.only_in_training, nn.initializers.ones, ())
-        return BinaryDense(3, rebnn(), name="dense")(x.reshape(x.shape[0], -1), train=train, progress=progress), {}
+        return self.layer(3, rebnn(), name="dense")(x.reshape(x.shape[0], -1), train=train, progress=progress), {}
 
 
-def test_another_parameter_that_is_missing_is_not_laid_to_the_binarizer():
-    setup = train_setup(rebnn(), model=Small("temperature"))
-    with pytest.raises(ScopeParamNotFoundError, match="temperature"):
+@pytest.mark.parametrize(
+    ("model", "name"), [(Small(only_in_training="temperature"), "temperature"), (Small(Strange), "warmth")]
+)
+def test_another_parameter_that_is_missing_is_not_laid_to_the_binarizer(model, name):
+    setup = train_setup(rebnn(), model=model)
+    with pytest.raises(ScopeParamNotFoundError, match=name):
         setup.step(setup.state, batch())
 
 

@@ -75,15 +75,26 @@ class TestPlan:
         with pytest.raises(ValueError, match=message):
             stages.plan(toy.config(stages=made), None)
 
+    def shown(self, capsys, made):
+        sessions = session.prepare(made, None, dry=True)
+        for described in sessions:
+            described.describe(show_config=True, elsewhere=[one.name for one in sessions])
+        return [line.split() for line in capsys.readouterr().out.splitlines() if line]
+
     def test_each_field_is_shown_once_and_how_a_stages_is_called(self, capsys):
-        for described in session.prepare(recipe(), None, dry=True):
-            described.describe(show_config=True)
-        shown = [line.split() for line in capsys.readouterr().out.splitlines()]
-        names = [words[0] for words in shown if words]
-        assert names.count("optimizer.learning_rate") == 3
-        assert [words for words in shown if words and words[0].startswith("stages[")] == [
+        lines = self.shown(capsys, recipe())
+        assert [words[0] for words in lines].count("optimizer.learning_rate") == 3
+        assert [words for words in lines if words[0].startswith("stages[")] == [
             ["stages[0].config.FIELD", "FIELD", "of", "stage", "'teacher'"],
             ["stages[1].config.FIELD", "FIELD", "of", "stage", "'middle'"],
+        ]
+
+    def test_so_are_those_of_a_stage_that_is_not_to_be_run(self, capsys):
+        names = [words[0] for words in self.shown(capsys, recipe(init_from=""))]
+        assert [name for name in names if name.endswith("optimizer.learning_rate")] == [
+            "optimizer.learning_rate",
+            "optimizer.learning_rate",
+            "stages[1].config.optimizer.learning_rate",
         ]
 
     def test_a_stage_finds_its_predecessor_beside_it(self, tmp_path):
