@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 
@@ -12,6 +11,7 @@ import pytest
 
 from bnn_jax.training import parallel
 from tests.conftest import ROOT
+from tests.processes import free_port, run_two
 from tests.training import toy
 
 STEPS = 12  # an epoch and a bit
@@ -149,12 +149,6 @@ def test_a_part_of_what_several_processes_need_is_refused(arguments):
         parallel.initialize(*arguments)
 
 
-def free_port():
-    with socket.socket() as server:
-        server.bind(("localhost", 0))
-        return server.getsockname()[1]
-
-
 def launch(workdir, *, processes, devices, env=None, arguments=None, config=None):
     """Runs train.py in one or two processes, `env` in the first, `arguments` by process: status and output of each."""
     config = config or toy.config_file(workdir.parent)
@@ -258,3 +252,24 @@ def test_two_processes_with_different_configs_are_refused_before_anything_is_wri
     assert all(status != 0 for status, _ in ended)
     assert "the processes differ in the config" in ended[0][1] + ended[1][1]
     assert not (tmp_path / "run").exists()
+
+
+MEET = """
+    import sys
+    import jax
+    from bnn_jax.training import parallel
+
+    port, process = sys.argv[1], int(sys.argv[2])
+    parallel.initialize(f"localhost:{port}", 2, process)
+    assert parallel.gather(2**32 - 1 - process).tolist() == [2**32 - 1, 2**32 - 2]
+    parallel.barrier("here")
+    try:
+        parallel.barrier(f"door {process}")
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_processes_that_meet_hear_each_other_in_order_and_are_told_of_a_barrier_that_is_anothers():
+    for process, output in enumerate(run_two(MEET)):
+        assert f"the processes differ in the barrier they wait at; process {process} has door {process}" in output

@@ -1,19 +1,12 @@
 """A suite measured by two processes of two devices each: stopped, continued, the outcomes of one process."""
 
-import os
-import subprocess
-import sys
-import textwrap
-
 import numpy as np
 
 from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.robustness import measure, outcomes
 from bnn_jax.evaluation.robustness.request import Request
-from tests.conftest import ROOT
 from tests.evaluation.robustness.test_measure import run
-from tests.training import toy
-from tests.training.test_parallel import free_port
+from tests.processes import run_two
 
 NAMES = ("impulse_noise", "jpeg_compression")
 LEFT_OUT = tuple(name for name in corruptions.ALL if name not in NAMES)
@@ -32,7 +25,7 @@ MEASURE = f"""
     from bnn_jax.training.experiment import assemble
     from tests.training import toy
 
-    folder, port, process, stop = Path(sys.argv[1]), *sys.argv[2:5]
+    port, process, folder, stop = *sys.argv[1:3], Path(sys.argv[3]), sys.argv[4]
     parallel.initialize(f"localhost:{{port}}", 2, int(process))
     assert (jax.process_count(), jax.local_device_count()) == (2, 2)
     recorded, seen = outcomes.Outcomes.record, []
@@ -72,7 +65,7 @@ UNWRITABLE = """
     from bnn_jax.evaluation.robustness import compare, measure
     from bnn_jax.training import parallel
 
-    folder, port, process, _ = Path(sys.argv[1]), *sys.argv[2:5]
+    port, process, folder = *sys.argv[1:3], Path(sys.argv[3])
     parallel.initialize(f"localhost:{port}", 2, int(process))
     try:
         compare.compare([folder / "a", folder / "b"], measure.Request(), str(folder / "file"))
@@ -81,29 +74,16 @@ UNWRITABLE = """
 """
 
 
-def launch(folder, stop="", code=MEASURE):
-    """Output of each of two processes, stopped after as many batches are recorded."""
-    port, running = str(free_port()), []
-    settings = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": toy.XLA_FLAGS.format(2), "PYTHONPATH": str(ROOT)}
-    for process in ("0", "1"):
-        command = [sys.executable, "-c", textwrap.dedent(code), str(folder), port, process, str(stop)]
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        running.append(subprocess.Popen(command, env={**os.environ, **settings}, cwd=ROOT, text=True, **streams))
-    outputs = [process.communicate()[0] for process in running]
-    assert [process.returncode for process in running] == [0, 0], outputs
-    return outputs
-
-
 def test_two_processes_stop_continue_and_find_what_one_finds(tmp_path):
     folder, alone = run(tmp_path / "two"), run(tmp_path / "one")
     # 359 images in batches of 120: the last one is padded. 11 cells of 3 batches.
-    first = launch(folder, stop=14)
+    first = run_two(MEASURE, folder, 14)
     assert all("stopped" in output for output in first)
     with np.load(folder / "corruptions.npz") as stored:
         before = stored["values"]
     known = int(np.sum(before != outcomes.UNKNOWN))
     assert 0 < known < before.size
-    second = launch(folder)
+    second = run_two(MEASURE, folder, "")
     assert all(f"recorded {33 - 14}" in output for output in second)
     summary, whole = measure.measure(alone, Request(leave_out=LEFT_OUT))
     with np.load(folder / "corruptions.npz") as stored:
@@ -115,6 +95,6 @@ def test_two_processes_stop_continue_and_find_what_one_finds(tmp_path):
 
 def test_where_the_first_cannot_write_neither_measures(tmp_path):
     (tmp_path / "file").touch()
-    first, second = launch(tmp_path, code=UNWRITABLE)
+    first, second = run_two(UNWRITABLE, tmp_path)
     assert "expected a folder to write the comparison to, found [Errno" in first
     assert "expected a folder to write the comparison to, found that process 0 cannot. Name" in second
