@@ -1,24 +1,23 @@
-"""What a Flax model is made of, found by tracing it: no arithmetic, no memory for arrays.
+"""The layers of a Flax model, found by tracing it: no arithmetic, no memory for arrays.
 
 `trace_layers` works on any Flax Linen model, whether it uses this library's layers, stock ones or both;
-nothing is registered anywhere. The other functions address the layers it finds in trees of variables.
+nothing is registered anywhere.
 """
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import Array
 from jax.tree_util import keystr, tree_flatten_with_path, tree_leaves
 
 from bnn_jax.binarizers import ActivationBinarizer, WeightBinarizer
+from bnn_jax.inspect.calls import Call, Shape, kind_of, macs_of
 
 Path = tuple[str, ...]
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -63,14 +62,6 @@ class LayerInfo:
         return sum(math.prod(shape) for shape in self.param_shapes.values())
 
 
-class _Call(NamedTuple):
-    """One outermost call of a module; shapes with the batch of one that is traced."""
-
-    module: nn.Module
-    input_shape: Shape
-    output_shape: Shape
-
-
 def trace_layers(
     model: nn.Module, input_shape: Shape, *, dtype: Any = jnp.float32, **arguments: Any
 ) -> tuple[LayerInfo, ...]:
@@ -93,7 +84,7 @@ def trace_layers(
     """
     if any(not isinstance(size, int) or size < 1 for size in input_shape):
         raise ValueError(f"input_shape must hold positive sizes of one example, without batch, found {input_shape}")
-    calls: dict[Path, list[_Call]] = {}
+    calls: dict[Path, list[Call]] = {}
     # Modules being called: the methods by which a module helps itself are no calls of the layer.
     active: list[Path] = []
     # As the module itself sees them, within nn.scan or nn.vmap.
@@ -117,7 +108,7 @@ def trace_layers(
             outputs = called(next_method, args, kwargs, context.module)
         finally:
             active.pop()
-        seen.append(_Call(context.module, _shape((args, kwargs)), _shape(outputs)))
+        seen.append(Call(context.module, _shape((args, kwargs)), _shape(outputs)))
         return outputs
 
     def init() -> Any:
@@ -141,10 +132,10 @@ def _owners(params: Any, modules: Iterable[Path]) -> dict[Path, dict[str, Shape]
     return owned
 
 
-def _layer(path: Path, calls: list[_Call], params: dict[str, Shape], kernels: Mapping[Path, Shape]) -> LayerInfo:
+def _layer(path: Path, calls: list[Call], params: dict[str, Shape], kernels: Mapping[Path, Shape]) -> LayerInfo:
     module, input_shape, output_shape = calls[0]
     kernel = params.get("kernel")
-    kind = _kind(calls[0], kernel)
+    kind = kind_of(calls[0], kernel)
     weights, activations = getattr(module, "weights", None), getattr(module, "activations", None)
     return LayerInfo(
         path=path,
@@ -155,43 +146,10 @@ def _layer(path: Path, calls: list[_Call], params: dict[str, Shape], kernels: Ma
         input_shape=_example(input_shape),
         output_shape=_example(output_shape),
         param_shapes=params,
-        macs=sum(_macs(kind, call, kernel) for call in calls) if kernel else 0,
+        macs=sum(macs_of(kind, call, kernel) for call in calls) if kernel else 0,
         calls=len(calls),
         stacked=kernels.get(path, kernel) != kernel,
     )
-
-
-def _kind(call: _Call, kernel: Shape | None) -> str:
-    module, inputs, outputs = call
-    name = type(module).__name__
-    if isinstance(module, nn.DenseGeneral):
-        return "dense"
-    # Others' layers are known by what they do: kernels (..., in / groups, out) on inputs (batch, ..., in).
-    if kernel and inputs and outputs and kernel[-1] == outputs[-1] and inputs[-1] % kernel[-2] == 0:
-        if len(kernel) == 2:
-            return "dense"
-        if hasattr(module, "kernel_size") or len(kernel) == len(inputs):
-            return "conv"
-    if hasattr(module, "kernel_size"):
-        return "conv"
-    if name.endswith("Norm"):
-        return "norm"
-    return "prelu" if name == "PReLU" else name
-
-
-def _macs(kind: str, call: _Call, kernel: Shape) -> int:
-    module, inputs, outputs = call
-    if kind == "conv":
-        if isinstance(module, nn.ConvLocal):
-            return math.prod(kernel)  # holds a filter for each position
-        # Each weight meets every output position once; in a transposed convolution every input position.
-        positions = inputs if isinstance(module, nn.ConvTranspose) else outputs
-        return math.prod(positions[:-1]) * math.prod(kernel)
-    if kind == "dense":
-        axes = getattr(module, "axis", -1)  # DenseGeneral may contract several
-        contracted = math.prod(inputs[axis] for axis in ((axes,) if isinstance(axes, int) else axes))
-        return math.prod(outputs) * contracted
-    return 0
 
 
 def _shape(tree: Any) -> Shape:
@@ -220,58 +178,3 @@ def binary_layers(layers: Iterable[LayerInfo]) -> dict[Path, WeightBinarizer]:
                 )
             found[layer.path] = layer.weights
     return found
-
-
-def get(tree: Mapping[str, Any], path: Path) -> Any:
-    """What lies at `path` in nested mappings.
-
-    Raises:
-      KeyError: If there is nothing; the message says how far the path leads, and what is there instead.
-    """
-    node: Any = tree
-    for depth, key in enumerate(path):
-        if not isinstance(node, Mapping) or key not in node:
-            found = sorted(node) if isinstance(node, Mapping) else type(node).__name__
-            raise KeyError(f"no {'/'.join(path)!r}: expected {key!r} under {'/'.join(path[:depth])!r}, found {found}")
-        node = node[key]
-    return node
-
-
-def put(tree: Mapping[str, Any], path: Path, value: Any) -> dict[str, Any]:
-    """A copy of nested mappings with `value` at `path`; everything beside the path is shared, not copied."""
-    if not path:
-        raise ValueError("put needs a path of one or more keys")
-    head, rest = path[0], path[1:]
-    return {**tree, head: put(tree.get(head, {}), rest, value) if rest else value}
-
-
-class Operands(NamedTuple):
-    """What the functions of a `WeightBinarizer` take, for one layer: `(w, params, memory)`."""
-
-    kernel: Array
-    learned: Mapping[str, Array]
-    memory: Mapping[str, Array]
-
-
-def operands(params: Mapping[str, Any], memory: Mapping[str, Any], path: Path, binarizer: WeightBinarizer) -> Operands:
-    """The latent weight of the layer at `path`, what its binarizer learns and what it remembers.
-
-    Args:
-      params: The collection "params".
-      memory: The collection "memory"; may lack layers whose binarizer remembers nothing.
-      path: Of the layer.
-      binarizer: Of the layer.
-
-    Raises:
-      KeyError: If a parameter is missing.
-    """
-    kernel = get(params, (*path, "kernel"))
-    learned = {name: get(params, (*path, name)) for name in learned_names(binarizer, kernel)}
-    if not jax.eval_shape(binarizer.init_memory, kernel):
-        return Operands(kernel, learned, {})
-    return Operands(kernel, learned, get(memory, (*path, "binarizer")))
-
-
-def learned_names(binarizer: WeightBinarizer, kernel: Array | jax.ShapeDtypeStruct) -> tuple[str, ...]:
-    """Names of the parameters which a binarizer learns beside `kernel`."""
-    return tuple(jax.eval_shape(binarizer.init_params, kernel))
