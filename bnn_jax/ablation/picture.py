@@ -62,6 +62,8 @@ def _draw_column(axes: "Axes", results: Sequence[Result], variants: Sequence[str
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, labelsize=9, length=0)
     axes.margins(x=0.08)
+    axes.locator_params(axis="x", nbins=4)
+    axes.ticklabel_format(axis="x", scilimits=(-2, 4))
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(FAINT)

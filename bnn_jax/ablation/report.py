@@ -36,6 +36,7 @@ def write(ablation: Ablation, planned: Plan, workdir: Path) -> None:
     found = statistics(results, variants)
     numbers = {(result.variant, result.seed): result.numbers for result in results}
     content = {
+        "base": to_dict(ablation.base),
         "variants": {
             name: {path: to_dict(value) for path, value in fields.items()} for name, fields in ablation.variants.items()
         },

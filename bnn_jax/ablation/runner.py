@@ -13,6 +13,7 @@ from bnn_jax.config import Config
 from bnn_jax.training import workdir as folder
 from bnn_jax.training.console import table
 from bnn_jax.training.diagnosis import NonFiniteError
+from bnn_jax.training.run_log import read_log
 from bnn_jax.training.session import latest_step, prepare
 from bnn_jax.training.sources import with_teacher_network
 
@@ -39,7 +40,10 @@ def check(ablation: Ablation, planned: Plan, workdir: Path, *, dry: bool = False
 def describe(ablation: Ablation, planned: Plan) -> None:
     """Prints the plan: every run, what it sets, its folder, and how far it is."""
     unfinished = [trial.workdir for trial in _unfinished(ablation, planned)]
-    rows = [(f"stage {run.name!r}", "-", str(run.workdir), _state(run.workdir)) for run in planned.shared]
+    rows = [
+        (f"stage {run.name!r}", "-", str(run.workdir), "done" if _ended(run) else _state(run.workdir))
+        for run in planned.shared
+    ]
     for trial in planned.trials:
         fields = ", ".join(f"{path} = {value!r}" for path, value in ablation.variants[trial.variant].items())
         state = _state(trial.workdir) if trial.workdir in unfinished else "done"
@@ -112,6 +116,15 @@ def _train(title: str, config: Config, workdir: Path) -> int:
 def _state(workdir: Path) -> str:
     step = latest_step(workdir)
     return f"after step {step}" if step else "not begun"
+
+
+def _ended(stage: Shared) -> bool:
+    """Whether a shared stage is at its end, and was measured there."""
+    if not latest_step(stage.workdir):
+        return False
+    return any(
+        record["kind"] == "eval" and record["epoch"] >= stage.config.epochs for record in read_log(stage.workdir)
+    )
 
 
 def _release() -> None:

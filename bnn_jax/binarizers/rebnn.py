@@ -106,7 +106,8 @@ def rebnn(
       clip: Bounds of the adaptive gamma; (1e-5, 2e-4) is what the release seems to intend.
 
     Returns:
-      The record. It learns `{"scale": s}`, (features,), from the mean magnitude of each filter. With the adaptive rule
+      The record. It learns `{"scale": s}`, (features,), from the mean magnitude of each filter; the scale of the filter
+      is |s|, whatever the sign training leaves s with. With the adaptive rule
       it remembers, of the last step, `{"gamma", "flips", "peak"}`, float32 (features,): gamma and its two factors.
       Its functions raise what `bnn_jax.binarizers.base.filters` raises, and ValueError for params, memory or
       gradients of another weight.

@@ -103,7 +103,10 @@ def _lookup(config: Any, path: str) -> tuple[Any, type, bool]:
         if name not in declared:
             where = f"config.{walked}".rstrip(".")
             if isinstance(holder, list | tuple):
-                raise ValueError(f"{where} is a list of {len(holder)}: write {where}[0].{part} for its first")
+                # Stages and losses have names, which are taken for fields.
+                named = next((i for i, item in enumerate(holder) if getattr(item, "name", None) == part), None)
+                write = f"[0].{part} for its first" if named is None else f"[{named}]. for its {part!r}"
+                raise ValueError(f"{where} is a list of {len(holder)}: write {where}{write}")
             hint = _hint(path, list(flatten(to_dict(config))))
             raise ValueError(f"{where} has no field {name!r}{hint}; it has {list(declared)}")
         holder = getattr(holder, name)
@@ -120,8 +123,9 @@ def _lookup(config: Any, path: str) -> tuple[Any, type, bool]:
 
 def _kind(declared: Any, value: Any) -> type:
     """The declared type where it is a plain one (a float field may hold 0, an optional one None) or a tuple."""
-    # Of tuple[float, float] the arguments are its items'.
-    among = (declared,) if typing.get_origin(declared) is tuple else typing.get_args(declared) or (declared,)
+    # Of tuple[float, float] and dict[str, int] the arguments are their items'.
+    whole = typing.get_origin(declared) in (tuple, dict)
+    among = (declared,) if whole else typing.get_args(declared) or (declared,)
     kinds = [typing.get_origin(kind) or kind for kind in among]
     plain = [kind for kind in (bool, int, float, str, tuple) if kind in kinds]
     return plain[0] if len(plain) == 1 else type(value)
@@ -139,6 +143,8 @@ def _check_value(path: str, current: Any, kind: type, value: str | None) -> None
     if dataclasses.is_dataclass(current):
         inside = ", ".join(f.name for f in dataclasses.fields(current))
         raise ValueError(f"--config.{path} holds several fields: override one of them ({inside})")
+    if isinstance(current, dict):
+        raise ValueError(f"--config.{path} ({', '.join(map(str, current))}) can only be changed in the config file")
     if kind is type(None):
         raise ValueError(f"--config.{path} is None, for which only a config file can give another value")
     if kind is bool:

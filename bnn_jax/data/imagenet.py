@@ -85,10 +85,11 @@ def imagenet(
     found = next((splits for splits in (_read(place, view, passed) for place in places) if splits is not None), None)
     if found is None:
         looked = "\n".join([*(f"  {place.absolute()}" for place in places), *passed])
+        others = "For photographs in other classes there is image_folder. " if passed else ""
         raise (FileNotFoundError if directory else NowhereError)(
-            f"imagenet: expected train/ and val/ with one folder per class in each, or {_PREPARED}/<version>/, found "
-            f"neither in\n{looked}\n"
-            "Pass directory (or set BNN_JAX_DATA) to where it is. With the archives of image-net.org in "
+            f"imagenet: expected train/ and val/ with a folder for each of {_CLASSES:,} classes, or "
+            f"{_PREPARED}/<version>/, found neither in\n{looked}\n"
+            f"{others}Pass directory (or set BNN_JAX_DATA) to where it is. With the archives of image-net.org in "
             f"~/tensorflow_datasets/downloads/manual:\n  {prepare_command(_PREPARED)}"
         )
     return found

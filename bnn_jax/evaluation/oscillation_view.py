@@ -29,6 +29,12 @@ def shared_epochs(result: dict[str, Any]) -> list[float]:
     return sorted(set[float].intersection(*(set(layer["epochs"]) for layer in layers)))
 
 
+def names(result: dict[str, Any]) -> list[str]:
+    """What to call the runs: by their folders where these have different names, else "run" and "against"."""
+    folders = [Path(run["folder"]).name for run in result.values()]
+    return folders if 1 < len(folders) == len(set(folders)) else list(result)
+
+
 def show(result: dict[str, Any]) -> None:
     """Prints the table.
 
@@ -36,7 +42,7 @@ def show(result: dict[str, Any]) -> None:
       result: What `bnn_jax.evaluation.oscillation.oscillation` returns.
     """
     runs = list(result.values())
-    suffixes = [""] if len(runs) == 1 else [", run", ", against"]
+    suffixes = [""] if len(runs) == 1 else [f", {name}" for name in names(result)]
     columns = [f"{what}{suffix}" for what in (*RATIOS.values(), "near zero") for suffix in suffixes]
     # One run may be further than the other: ratios fall with the learning rate.
     epoch = shared_epochs(result)[-1]
@@ -71,13 +77,13 @@ def draw(result: dict[str, Any], path: Path) -> None:
 
 def picture(result: dict[str, Any]) -> "Figure":
     """The ratios by epoch and the latent weights of the first, the middle and the last layer that all runs share."""
-    names = shared_layers(result)
-    chosen = list(dict.fromkeys((names[0], names[(len(names) - 1) // 2], names[-1])))
+    layers, called = shared_layers(result), names(result)
+    chosen = list(dict.fromkeys((layers[0], layers[(len(layers) - 1) // 2], layers[-1])))
     drawn = figure(10, 6)
     panels = drawn.subplots(2, len(chosen), squeeze=False, sharex="row")
     for (above, below), name in zip(panels.T, chosen, strict=True):
-        for (who, run), style in zip(result.items(), ("-", ":"), strict=False):
-            _draw_ratios(above, run["layers"][name], who, style)
+        for run, who, style, marker in zip(result.values(), called, ("-", ":"), (".", "x"), strict=False):
+            _draw_ratios(above, run["layers"][name], who, style, marker)
             _draw_density(below, run["layers"][name], who, style)
         if any(value > 0 for run in result.values() for value in run["layers"][name]["flip_ratio"]):
             above.set_yscale("log")
@@ -85,6 +91,7 @@ def picture(result: dict[str, Any]) -> "Figure":
             above.text(0.5, 0.5, "no flips", transform=above.transAxes, ha="center", color=INK)
             above.tick_params(labelleft=False)
         above.set(title=name, xlabel="epoch")
+        above.locator_params(axis="x", integer=True)
         below.set(xlabel="latent weight / its filter's r.m.s.")
     panels[0][0].set_ylabel("share of bits, by step")
     panels[1][0].set_ylabel("density")
@@ -96,13 +103,13 @@ def picture(result: dict[str, Any]) -> "Figure":
     return drawn
 
 
-def _draw_ratios(axes: "Axes", layer: dict[str, Any], who: str, style: str) -> None:
+def _draw_ratios(axes: "Axes", layer: dict[str, Any], who: str, style: str, marker: str) -> None:
     for (ratio, what), colour in zip(RATIOS.items(), GROUPS, strict=False):
         values = np.asarray(layer[ratio])
         # A logarithm has no place for a layer at rest; a point between two such has no line.
         shown = np.where(values > 0, values, np.nan)
         label = f"{what}, {who}{'' if values.any() else ': none'}"
-        axes.plot(layer["epochs"], shown, style, marker=".", markersize=4, color=colour, label=label)
+        axes.plot(layer["epochs"], shown, style, marker=marker, markersize=4, color=colour, label=label)
 
 
 def _draw_density(axes: "Axes", layer: dict[str, Any], who: str, style: str) -> None:

@@ -10,6 +10,7 @@ from bnn_jax.losses import Outputs
 from bnn_jax.ops.divergence import softmax_divergence
 
 KINDS = ("soft_cross_entropy", "kl")
+TEMPERATURE, REDUCTION = 4.0, "batch"
 
 
 def soft_cross_entropy(student: Array, teacher: Array) -> Array:
@@ -32,7 +33,9 @@ def soft_cross_entropy(student: Array, teacher: Array) -> Array:
     return -jnp.mean(jnp.sum(jax.nn.softmax(teacher) * jax.nn.log_softmax(student), axis=-1))
 
 
-def kl_divergence(student: Array, teacher: Array, temperature: float = 4.0, reduction: str = "batch") -> Array:
+def kl_divergence(
+    student: Array, teacher: Array, temperature: float = TEMPERATURE, reduction: str = REDUCTION
+) -> Array:
     """T^2 KL(softmax(teacher / T) || softmax(student / T)).
 
     Args:
@@ -68,7 +71,7 @@ def _logits(student: Array, teacher: Array) -> tuple[Array, Array]:
 
 
 def distillation_term(
-    kind: str = "soft_cross_entropy", temperature: float = 4.0, reduction: str = "batch"
+    kind: str = "soft_cross_entropy", temperature: float = TEMPERATURE, reduction: str = REDUCTION
 ) -> Callable[[Outputs], Array]:
     """Distillation from the teacher's logits as a term of the loss.
 
@@ -81,10 +84,12 @@ def distillation_term(
       `Outputs -> scalar`. It raises ValueError if there is no teacher, else as `soft_cross_entropy` or `kl_divergence`.
 
     Raises:
-      ValueError: For an unknown kind.
+      ValueError: For an unknown kind, or other options of "kl" than its defaults with another kind.
     """
     if kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}: expected one of {KINDS}")
+    if kind != "kl" and (temperature, reduction) != (TEMPERATURE, REDUCTION):
+        raise ValueError(f"temperature and reduction are options of kind 'kl', and would do nothing in {kind!r}")
 
     def term(outputs: Outputs) -> Array:
         teacher = outputs.require_teacher("distillation").logits

@@ -107,8 +107,8 @@ class Console:
         self._first = self._first or (self._clock(), step)
 
     def evaluated(self, step: int, epoch: float, accuracy: float, best: float) -> None:
-        """Shows a result on the test split, accuracies in [0, 1]; a star marks the best so far."""
-        mark = "  *" if accuracy >= best else f"  (best {best:.2%})"
+        """Shows a result on the test split, in [0, 1], marked if better than `best`, that before it (-1: none)."""
+        mark = "  *" if accuracy > best else f"  (best {best:.2%})"
         self.print(f"{self._place(step, epoch)}  test accuracy {accuracy:.2%}{mark}")
 
     def print(self, what: object = "") -> None:

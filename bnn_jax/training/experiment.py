@@ -103,10 +103,13 @@ class Experiment:
         if taught and config.teacher is not None and self.teacher is not None:
             source = config.teacher.source
             found = load(source, config.teacher.checkpoint, "teacher.source")
-            state = state.replace(teacher=sources.fit(found, state.teacher, f"teacher.source = {source!r}"))
+            state = state.replace(
+                teacher=sources.fit(found, state.teacher, sources.named(source, config, "teacher.source"))
+            )
         if config.init_from:
             found = load(config.init_from, "last", "init_from")
-            taken = sources.start_from(found, state.variables, self.layers, f"init_from = {config.init_from!r}")
+            where = sources.named(config.init_from, config, "init_from")
+            taken = sources.start_from(found, state.variables, self.layers, where)
             params = {**state.params, **taken.pop("params")}
             state = state.replace(params=params, opt_state=self.optimizer.init(params), **taken)
         return state

@@ -211,7 +211,7 @@ class Loop:
         Only that of a single process: several agree on where to stop by their steps.
         """
         epoch = self.step // self.experiment.steps_per_epoch
-        accuracy = None
+        accuracy, best_before = None, self.books.best_accuracy
         if self._is_evaluated():
             try:
                 result = measure(self.experiment, self.state.variables, interrupted=lambda: bool(stop.signal))
@@ -221,7 +221,7 @@ class Loop:
                 # It must not cost the epoch.
                 raise self._unreadable(error) from error
             accuracy, self.owed = result.top1, False
-            if accuracy > self.books.best_accuracy:
+            if accuracy > best_before:
                 self.books.best_accuracy, self.books.best_epoch = accuracy, epoch
         if accuracy is not None or epoch % self.config.run.checkpoint_every == 0:
             self._save(accuracy)
@@ -229,7 +229,7 @@ class Loop:
             # After the checkpoint: what the log holds is not measured again, and must be in its ranking.
             values = {"accuracy": result.top1, "accuracy_top5": result.top5, "loss": result.loss}
             self.reporter.write("eval", self.step, {**values, "best_accuracy": self.books.best_accuracy})
-            self.console.evaluated(self.step, epoch, result.top1, self.books.best_accuracy)
+            self.console.evaluated(self.step, epoch, result.top1, best_before)
         return True
 
     def _save(self, accuracy: float | None = None, state: TrainState | None = None) -> None:

@@ -87,6 +87,12 @@ def load(source: str, config: Config, workdir: Path, *, checkpoint: str, field: 
     return _load_file(path) if path.is_file() else _load_run(path, checkpoint)
 
 
+def named(source: str, config: Config, field: str) -> str:
+    """How messages call weights from elsewhere."""
+    own = " (a stage, with a network and data of its own: what is set here must be set there)"
+    return f"{field} = {source!r}{own if is_stage(source, config) else ''}"
+
+
 def stand_in(source: str, config: Config, find: Opener = open_splits) -> Variables:
     """Zeros for the variables that the stage `source` will have, to check what is to be done with them.
 
@@ -178,10 +184,8 @@ def _require(path: Path, field: str, config: Config) -> None:
     if path.exists():
         return
     stages = [stage.name for stage in config.stages]
-    raise FileNotFoundError(
-        f"{field} = {str(path)!r} is neither a stage of this config ({', '.join(stages) or 'it has none'}) nor the "
-        "folder of a run nor a file of weights"
-    )
+    earlier = f", nor a stage before this one ({', '.join(stages)})" if stages else ""
+    raise FileNotFoundError(f"{field} = {str(path)!r}: there is no such folder of a run or file of weights{earlier}")
 
 
 def _flat(variables: Mapping[str, Any]) -> dict[Keys, Any]:

@@ -4,7 +4,8 @@
 
 Mean|w| as the scale (ReActNet, whose weight gradient is not multiplied by it), a learned scale without reconstruction
 (gamma 0), with constant ones (2e-4 is the released value), with the paper's, which follows the flips, and all as
-released. One teacher and one network of real weights serve all.
+released. One teacher and one network of real weights serve all. Columns "remembered ..." are means over channels of
+what the paper's rule remembers of a step: gamma, the share of flips and the largest gradient.
 """
 
 from bnn_jax.ablation import Ablation

@@ -12,8 +12,8 @@ The same with the scale that is not learned, and then the two compared; the stag
         --config.init_from runs/rebnn_resnet20/real_weights --config.teacher.source runs/rebnn_resnet20/teacher
     python eval.py --workdir runs/rebnn_resnet20 --report oscillation --against runs/reactnet_resnet20
 
-The paper and its release have no recipe for CIFAR-10: blocks, optimizer and length are those of ImageNet, the rest is
-that of irnet_resnet20.py.
+The paper and its release have no recipe for CIFAR-10: blocks, loss, optimizer and length are those of ImageNet, the
+rest is that of irnet_resnet20.py.
 """
 
 from typing import Any

@@ -10,8 +10,8 @@ teacher; convert its file, and name it:
     python train.py --config configs/imagenet/rebnn_resnet18.py --workdir W --config.teacher.source resnet34.npz
 
 The binarizer is the paper's; --config.model.weights.gamma released is that of the release, whose gamma is always 2e-4.
-The release's jitter of colours, which lets a pixel fall by one grey level at most, is left out; --config.data.lighting
-0.1 is what it was meant to be.
+The release's jitter of colours, which lets a pixel fall by one grey level at most, is left out; what it was meant to
+be is --config.data.lighting 0.1 '--config.stages[1].config.data.lighting' 0.1 (both steps).
 """
 
 from bnn_jax.binarizers import rebnn

@@ -106,7 +106,7 @@ class TestRefusals:
             ({"data.batch_size": 999}, "variant 'b': data.batch_size = 999 exceeds the 160 training examples"),
             (
                 {"init_from": "teacher", "model.width": 6},
-                "variant 'b': the weights of init_from = 'teacher' do not fit this network",
+                "variant 'b': the weights of init_from = 'teacher' (a stage, with a network",
             ),
         ],
     )

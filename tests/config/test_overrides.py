@@ -68,6 +68,12 @@ class TestUnknownFields:
         with pytest.raises(ValueError, match=r"config\.losses is a list of \d: write config\.losses\[0\]\.weight for"):
             check(config(), ["--config.losses.weight", "1"])
 
+    def test_the_name_of_an_item_is_known(self):
+        made = config()
+        place, name = len(made.losses) - 1, made.losses[-1].name
+        with pytest.raises(ValueError, match=re.escape(f"write config.losses[{place}]. for its {name!r}")):
+            check(made, [f"--config.losses.{name}.weight", "1"])
+
     def test_the_fields_that_are_there_are_listed(self):
         with pytest.raises(ValueError, match=r"config\.run has no field 'zzz'; it has \['log_every'"):
             check(config(), ["--config.run.zzz", "1"])

@@ -114,7 +114,8 @@ def test_two_runs_are_shown_side_by_side(tmp_path, capsys):
     ratios = [result[who]["layers"]["conv"]["flip_ratio"][-1] for who in ("run", "against")]
     np.testing.assert_allclose(ratios, [0.2, 0.4])
     shown = capsys.readouterr().out
-    assert "flips back, against" in shown
+    assert "flips back, a" in shown
+    assert "flips back, b" in shown
     assert not (tmp_path / "b" / "oscillation.json").exists()
 
 
@@ -156,25 +157,38 @@ def test_a_run_that_is_further_is_compared_at_the_last_epoch_of_both(tmp_path, c
 
 
 def test_the_picture_shows_ratios_and_weights_of_the_first_the_middle_and_the_last_layer():
-    def run(factor):
+    def run(folder, factor):
         shares = {"epochs": [1.0, 2.0], "flip_ratio": [0.4 * factor, 0.2], "flip_back_ratio": [0.1 * factor, 0.0]}
-        return {"layers": {f"layer{i}": {**shares, "density": [float(i)] * view.BINS} for i in range(5)}}
+        return {
+            "folder": folder,
+            "layers": {f"layer{i}": {**shares, "density": [float(i)] * view.BINS} for i in range(5)},
+        }
 
-    panels = view.picture({"run": run(1.0), "against": run(0.5)}).axes
+    panels = view.picture({"run": run("runs/one", 1.0), "against": run("runs/other", 0.5)}).axes
     above, below = panels[:3], panels[3:]
     assert [axes.get_title() for axes in above] == ["layer0", "layer2", "layer4"]
     for axes in above:
         lines = {line.get_label(): line.get_ydata().tolist() for line in axes.get_lines()}
-        assert lines["flips, run"] == [0.4, 0.2]
-        assert lines["flips, against"] == [0.2, 0.2]
-        assert lines["flips back, run"][0] == 0.1
-        assert np.isnan(lines["flips back, run"][1])  # a logarithm has no place for 0
+        assert lines["flips, one"] == [0.4, 0.2]
+        assert lines["flips, other"] == [0.2, 0.2]
+        assert lines["flips back, one"][0] == 0.1
+        assert np.isnan(lines["flips back, one"][1])  # a logarithm has no place for 0
         assert axes.get_yscale() == "log"
     for axes, number in zip(below, (0.0, 2.0, 4.0), strict=True):
-        assert [line.get_label() for line in axes.get_lines()] == ["run", "against"]
+        assert [line.get_label() for line in axes.get_lines()] == ["one", "other"]
         for line in axes.get_lines():
             assert set(line.get_ydata()) == {number}
             np.testing.assert_allclose(line.get_xdata(), -line.get_xdata()[::-1], atol=1e-12)
+
+
+def test_folders_of_one_name_are_told_apart_by_their_place():
+    for folders, called in (
+        (["a/x", "a/y"], ["x", "y"]),
+        (["a/x", "b/x"], ["run", "against"]),
+        (["a/x"], ["run"]),
+    ):
+        result = dict(zip(("run", "against"), ({"folder": folder} for folder in folders), strict=False))
+        assert view.names(result) == called
 
 
 def test_two_heaps_are_told_from_three():
@@ -200,9 +214,10 @@ def test_two_heaps_are_told_from_three():
 def test_weights_of_zero_and_layers_at_rest_are_no_error(tmp_path):
     assert distribution(np.zeros((3, 2)))["near_zero"] == 1
     layer = {"epochs": [1.0], "flip_ratio": [0.0], "flip_back_ratio": [0.0], **distribution(np.zeros((3, 2)))}
-    view.draw({"run": {"layers": {"conv": layer}}}, tmp_path / "x.png")
+    result = {"run": {"folder": "runs/x", "layers": {"conv": layer}}}
+    view.draw(result, tmp_path / "x.png")
     assert (tmp_path / "x.png").exists()
-    labels = [line.get_label() for line in view.picture({"run": {"layers": {"conv": layer}}}).axes[0].get_lines()]
+    labels = [line.get_label() for line in view.picture(result).axes[0].get_lines()]
     assert labels == ["flips, run: none", "flips back, run: none"]
 
 

@@ -80,3 +80,6 @@ class TestDistillation:
             distillation_term()(outputs._replace(teacher=None))
         with pytest.raises(ValueError, match="unknown kind 'mse'"):
             distillation_term("mse")
+        for option in ({"temperature": 2.0}, {"reduction": "elements"}):
+            with pytest.raises(ValueError, match="options of kind 'kl', and would do nothing in 'soft_cross_entropy'"):
+                distillation_term(**option)

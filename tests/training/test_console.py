@@ -75,11 +75,13 @@ def test_eta_is_from_the_pace_since_the_first_report():
 def test_lines_of_results_are_never_wrapped():
     out = io.StringIO()
     console = Console(100, file=out, total_epochs=4)
-    console.evaluated(50, 2, 0.9123, 0.9123)
+    console.evaluated(25, 1, 0.9123, -1.0)
+    console.evaluated(50, 2, 0.9123, 0.9123)  # the first of equal ones is kept
     console.evaluated(75, 3, 0.9, 0.9123)
     console.print("[x] " + "long " * 40)
     assert out.getvalue().splitlines() == [
-        "epoch 2/4  step 50/100  test accuracy 91.23%  *",
+        "epoch 1/4  step 25/100  test accuracy 91.23%  *",
+        "epoch 2/4  step 50/100  test accuracy 91.23%  (best 91.23%)",
         "epoch 3/4  step 75/100  test accuracy 90.00%  (best 91.23%)",
         "[x] " + "long " * 40,
     ]

@@ -66,7 +66,9 @@ class TestFiles:
 
     def test_what_is_not_there_is_said_with_the_stages_there_are(self, tmp_path):
         config = toy.config(stages=[StageConfig("float", toy.config())])
-        with pytest.raises(FileNotFoundError, match=r"init_from = 'flaot' is neither a stage of this config \(float\)"):
+        with pytest.raises(
+            FileNotFoundError, match=r"init_from = 'flaot': there is no such .* before this one \(float\)"
+        ):
             sources.load("flaot", config, tmp_path, checkpoint="best", field="init_from")
 
 

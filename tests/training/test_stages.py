@@ -179,7 +179,10 @@ class TestCommands:
     def test_what_will_not_fit_is_refused_before_the_first_stage_runs(self, run_python, config_file, tmp_path):
         wide = "--config.model.width=6"
         error = run_python(["train.py", "--config", config_file, wide, "--workdir", tmp_path / "w"], fails=True)
-        assert "the weights of init_from = 'middle' do not fit this network" in error
+        assert (
+            "the weights of init_from = 'middle' (a stage, with a network and data of its own: what is set here"
+            in error
+        )
         assert not (tmp_path / "w").exists()
 
 
