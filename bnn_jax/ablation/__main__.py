@@ -3,7 +3,7 @@
     python -m bnn_jax.ablation --config configs/ablations/lcr_alpha.py --workdir runs/ablation_lcr
 
 The same command again continues; runs that are finished are not run again. --config.base.FIELD VALUE overrides a
-field of the experiment that the variants differ from; --dry_run shows all runs and how far they are, and stops.
+field of the experiment that the variants differ from; --dry_run shows it, all runs and how far they are, and stops.
 Runs are on all devices of one host, one after the other. Each is a usual run, for eval.py too.
 """
 
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> None:
     try:
         planned = plan(ablation, workdir)
         runner.check(ablation, planned, workdir, dry=_DRY_RUN.value)
-        runner.describe(ablation, planned)
+        runner.describe(ablation, planned, show_config=_DRY_RUN.value)
         if not _DRY_RUN.value:
             signal = runner.run(ablation, planned, workdir)
     except (ValueError, FileNotFoundError, NonFiniteError) as error:

@@ -9,7 +9,7 @@ from bnn_jax.ablation import report
 from bnn_jax.ablation.plan import Plan, Shared, Trial
 from bnn_jax.ablation.record import Ablation
 from bnn_jax.ablation.results import stored, take
-from bnn_jax.config import Config
+from bnn_jax.config import Config, flatten, to_dict
 from bnn_jax.training import workdir as folder
 from bnn_jax.training.console import table
 from bnn_jax.training.diagnosis import NonFiniteError
@@ -37,8 +37,10 @@ def check(ablation: Ablation, planned: Plan, workdir: Path, *, dry: bool = False
             raise type(error)(f"variant {trial.variant!r}: {error}") from error
 
 
-def describe(ablation: Ablation, planned: Plan) -> None:
-    """Prints the plan: every run, what it sets, its folder, and how far it is."""
+def describe(ablation: Ablation, planned: Plan, *, show_config: bool = False) -> None:
+    """Prints the plan: every run, what it sets, its folder, and how far it is; before it the base, if asked to."""
+    if show_config:
+        table("Base", ("field", "value"), list(flatten(to_dict(ablation.base)).items()))
     unfinished = [trial.workdir for trial in _unfinished(ablation, planned)]
     rows = [
         (f"stage {run.name!r}", "-", str(run.workdir), "done" if _ended(run) else _state(run.workdir))

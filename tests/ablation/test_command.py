@@ -97,7 +97,7 @@ def test_the_same_again_runs_and_measures_nothing(whole, monkeypatch, capsys):
     assert runner.run(ablation, planned, folder) == 0
     assert numbers(folder) == before
     shown = capsys.readouterr().out.splitlines()
-    assert sum(line.endswith("  done") for line in shown) == 4
+    assert sum(line.endswith("  done") for line in shown) == 5  # the teacher too
 
 
 def test_an_ablation_stopped_and_killed_and_continued_ends_as_one_never_stopped(whole, config_file, tmp_path):
@@ -148,6 +148,8 @@ def test_a_dry_run_shows_the_overridden_plan_and_writes_nothing(named, config_fi
     folder = (tmp_path / "w" if named else Path("WORKDIR")) / "mimic_0.5" / "seed7"
     shown = [" ".join(line.split()) for line in output.splitlines()]
     assert f"mimic = 0.5, seed 7 losses[1].weight = 0.5 {folder} not begun" in shown
+    assert "epochs 3" in shown
+    assert f"stages[0].config.epochs {tiny.ablation().base.stages[0].config.epochs}" in shown
     assert not folder.parent.parent.exists()
 
 

@@ -12,6 +12,7 @@ from bnn_jax.config import LossConfig, TeacherConfig, check, component, flatten,
 from bnn_jax.losses import cross_entropy
 from bnn_jax.regularizers import kurtosis_term
 from bnn_jax.training import schedules
+from tests.ablation import tiny
 from tests.training import toy
 
 
@@ -73,6 +74,13 @@ class TestUnknownFields:
         place, name = len(made.losses) - 1, made.losses[-1].name
         with pytest.raises(ValueError, match=re.escape(f"write config.losses[{place}]. for its {name!r}")):
             check(made, [f"--config.losses.{name}.weight", "1"])
+
+    def test_what_only_a_file_can_change_is_said_to_be_so(self):
+        made = tiny.ablation()
+        with pytest.raises(
+            ValueError, match=r"--config\.variants \(.*mimic = 0\.5\) can only be changed in the config file"
+        ):
+            check(made, ["--config.variants", "x"])
 
     def test_the_fields_that_are_there_are_listed(self):
         with pytest.raises(ValueError, match=r"config\.run has no field 'zzz'; it has \['log_every'"):
