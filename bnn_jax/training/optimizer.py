@@ -11,6 +11,7 @@ from flax import traverse_util
 from bnn_jax.config import OptimizerConfig
 from bnn_jax.inspect import Path, get, learned_names
 from bnn_jax.training.latent import Layers
+from bnn_jax.training.schedules import Schedule
 from bnn_jax.training.state import LOSSES
 
 
@@ -78,8 +79,11 @@ def build_optimizer(
       layers: Weight binarizer of each binarized layer, by path.
       epochs: Length of the run.
       steps_per_epoch: Steps in each epoch.
+
+    Raises:
+      ValueError: If the schedule cannot be that of a run of this length.
     """
-    factor = config.schedule.build(epochs=epochs)
+    factor = _schedule(config, epochs)
     decay = optax.add_decayed_weights(config.weight_decay, decay_mask(params, layers, config))
     return optax.chain(
         decay if config.weight_decay else optax.identity(),
@@ -88,7 +92,15 @@ def build_optimizer(
     )
 
 
+def _schedule(config: OptimizerConfig, epochs: int) -> Schedule:
+    try:
+        made: Schedule = config.schedule.build(epochs=epochs)
+    except ValueError as error:
+        raise ValueError(f"optimizer.schedule: {error}") from error
+    return made
+
+
 def learning_rates(config: OptimizerConfig, epochs: int) -> tuple[float, ...]:
-    """The learning rate of each epoch of a run."""
-    factors = config.schedule.build(epochs=epochs)(jnp.arange(epochs))
+    """The learning rate of each epoch of a run; raises as `build_optimizer`."""
+    factors = _schedule(config, epochs)(jnp.arange(epochs))
     return tuple((config.learning_rate * np.asarray(factors, np.float64)).tolist())

@@ -102,7 +102,7 @@ class TestRefusals:
     def test_a_warm_up_as_long_as_the_run_is_refused(self):
         config = toy.config()
         config.optimizer.schedule.warmup_epochs = 4
-        with pytest.raises(ValueError, match="warmup_epochs"):
+        with pytest.raises(ValueError, match=r"optimizer\.schedule: warmup_epochs must .* found 4 with epochs ="):
             assemble(config)
 
 
