@@ -6,7 +6,8 @@ import importlib
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 _EMPTY = inspect.Parameter.empty
@@ -23,6 +24,10 @@ class Component:
         Args:
           **runtime: Arguments known only at run time (the number of classes, say): those of the target's
             parameters that have no default and were not given to `component`.
+
+        Raises:
+          OptionError: If a nested component's target refuses its options; names the field.
+          ValueError: If this one's does.
         """
         return resolve(self._target)(**options_of(self), **runtime)
 
@@ -35,7 +40,30 @@ def target_of(made: Component) -> str:
 def options_of(made: Component) -> dict[str, Any]:
     """The arguments of a component's target that are known to it, nested components built."""
     names = [field.name for field in dataclasses.fields(made)]  # type: ignore[arg-type]
-    return {name: built(getattr(made, name)) for name in names}
+    options = {}
+    for name in names:
+        with within(name):
+            options[name] = built(getattr(made, name))
+    return options
+
+
+class OptionError(ValueError):
+    """A refused option; the message begins with its component's place in the config."""
+
+
+@contextmanager
+def within(field: str) -> Iterator[None]:
+    """Lets a refusal say which field holds what is built inside the context: "model.weights: ...".
+
+    Raises:
+      OptionError: For any ValueError.
+    """
+    try:
+        yield
+    except OptionError as error:
+        raise OptionError(f"{field}.{error}") from error
+    except ValueError as error:
+        raise OptionError(f"{field}: {error}") from error
 
 
 def component(target: Callable[..., Any], /, **options: Any) -> Any:

@@ -14,6 +14,7 @@ from jax import Array
 from bnn_jax import losses
 from bnn_jax.binarizers.base import Params
 from bnn_jax.config import Config, LossConfig
+from bnn_jax.config.component import within
 from bnn_jax.data import DatasetInfo, Splits, augment, example_keys, normalize
 from bnn_jax.data import steps_per_epoch as count_steps
 from bnn_jax.inspect import LayerInfo, binary_layers, trace_layers
@@ -134,10 +135,15 @@ def assemble(config: Config, find: Opener = open_splits) -> Experiment:
     splits = find(config.data)
     refusals.check_data(config, splits)
     info, steps = splits.info, count_steps(splits.train, config.data.batch_size)
-    model: nn.Module = config.model.build(num_classes=info.num_classes)
+    with within("model"):
+        model: nn.Module = config.model.build(num_classes=info.num_classes)
     component = sources.teacher_network(config, None)
-    teacher: nn.Module | None = component and component.build(num_classes=info.num_classes)
-    terms = [_term(loss, config.epochs) for loss in config.losses]
+    with within("teacher.model"):
+        teacher: nn.Module | None = component and component.build(num_classes=info.num_classes)
+    terms: list[losses.Term] = []
+    for place, loss in enumerate(config.losses):
+        with within(f"losses[{place}]"):
+            terms.append(_term(loss, config.epochs))
     learned = losses.init_params(terms)
     shapes = jax.eval_shape(
         lambda: init_state(
@@ -184,10 +190,12 @@ def synchronized(model: nn.Module) -> nn.Module:
 
 
 def _term(config: LossConfig, epochs: int) -> losses.Term:
-    function = config.term.build()
+    with within("term"):
+        function = config.term.build()
     if config.schedule is None:
         return losses.Term(config.name, function, config.weight)
-    schedule = config.schedule.build(epochs=epochs)
+    with within("schedule"):
+        schedule = config.schedule.build(epochs=epochs)
     return losses.Term(config.name, function, lambda progress: config.weight * schedule(progress * epochs))
 
 

@@ -9,6 +9,7 @@ import optax
 from flax import traverse_util
 
 from bnn_jax.config import OptimizerConfig
+from bnn_jax.config.component import within
 from bnn_jax.inspect import Path, get, learned_names
 from bnn_jax.training.latent import Layers
 from bnn_jax.training.schedules import Schedule
@@ -84,23 +85,32 @@ def build_optimizer(
       ValueError: If the schedule cannot be that of a run of this length.
     """
     factor = _schedule(config, epochs)
+    with within("optimizer.transform"):
+        transform = config.transform.build()
     decay = optax.add_decayed_weights(config.weight_decay, decay_mask(params, layers, config))
     return optax.chain(
         decay if config.weight_decay else optax.identity(),
-        config.transform.build(),
+        transform,
         optax.scale_by_learning_rate(lambda step: config.learning_rate * factor(step // steps_per_epoch)),
     )
 
 
 def _schedule(config: OptimizerConfig, epochs: int) -> Schedule:
-    try:
+    with within("optimizer.schedule"):
         made: Schedule = config.schedule.build(epochs=epochs)
-    except ValueError as error:
-        raise ValueError(f"optimizer.schedule: {error}") from error
     return made
 
 
 def learning_rates(config: OptimizerConfig, epochs: int) -> tuple[float, ...]:
-    """The learning rate of each epoch of a run; raises as `build_optimizer`."""
-    factors = _schedule(config, epochs)(jnp.arange(epochs))
-    return tuple((config.learning_rate * np.asarray(factors, np.float64)).tolist())
+    """The learning rate of each epoch of a run.
+
+    Raises:
+      ValueError: As `build_optimizer`, and if the schedule is 0 in all of so few epochs.
+    """
+    factors = np.asarray(_schedule(config, epochs)(jnp.arange(epochs)), np.float64)
+    if epochs and not factors.any():
+        raise ValueError(
+            f"optimizer.schedule is 0 in every epoch of a run of {epochs}: it would learn nothing. "
+            "Train for more epochs, or change the schedule"
+        )
+    return tuple((config.learning_rate * factors).tolist())

@@ -20,6 +20,12 @@ def leaf(value: int = 1) -> int:
     return 10 * value
 
 
+def refusing(value: int = 1) -> int:
+    if not value:
+        raise ValueError(f"leaf refuses {value}")
+    return value
+
+
 def aim(target: float = 1.0) -> float:
     return target
 
@@ -96,6 +102,17 @@ class TestBuild:
     def test_a_missing_runtime_argument_fails_with_its_name(self):
         with pytest.raises(TypeError, match="size"):
             component(scaled).build()
+
+    @pytest.mark.parametrize(
+        ("place", "message"),
+        [((), "leaf refuses 0"), (("parts",), "parts: leaf"), (("extra", "extra"), "extra.extra: leaf")],
+    )
+    def test_a_refusal_begins_with_the_fields_that_hold_what_refuses(self, place, message):
+        made = component(refusing, value=0)
+        for field in place:
+            made = component(scaled, size=1, **{field: made})
+        with pytest.raises(ValueError, match=f"^{message}"):
+            made.build()
 
     def test_a_component_is_built_anew_each_time(self):
         made = component(Holder)

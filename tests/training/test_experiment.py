@@ -12,6 +12,7 @@ from bnn_jax.config import LossConfig, component
 from bnn_jax.data import cifar10, image_folder
 from bnn_jax.losses import cross_entropy
 from bnn_jax.models import resnet20, vgg_small
+from bnn_jax.regularizers import distillation_term
 from bnn_jax.training.examples import opener
 from bnn_jax.training.experiment import assemble, synchronized
 from bnn_jax.training.schedules import start_at
@@ -25,6 +26,9 @@ def ramp(epochs: int, slope: float = 1.0):
 
 def constant_term(value: float = 1.0):
     return lambda outputs: value + 0.0 * jnp.sum(outputs.logits)
+
+
+UNKNOWN_KIND = LossConfig("soft", component(distillation_term, kind="kk"))
 
 
 class TestWithoutData:
@@ -103,6 +107,19 @@ class TestRefusals:
         config = toy.config()
         config.optimizer.schedule.warmup_epochs = 4
         with pytest.raises(ValueError, match=r"optimizer\.schedule: warmup_epochs must .* found 4 with epochs ="):
+            assemble(config)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda c: setattr(c.model.weights, "code_rule", "angel"), "model.weights: unknown code_rule 'angel'"),
+            (lambda c: setattr(c, "losses", [UNKNOWN_KIND]), "losses[0].term: unknown kind 'kk'"),
+        ],
+    )
+    def test_a_refused_option_is_named_with_its_place(self, change, message):
+        config = toy.config()
+        change(config)
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
             assemble(config)
 
 

@@ -223,3 +223,11 @@ def test_learning_rates_are_those_of_each_epoch():
     found = optimizer.learning_rates(chosen, EPOCHS)
     assert all(type(rate) is float for rate in found)
     np.testing.assert_allclose(found, RATES, rtol=1e-6)
+
+
+def test_a_schedule_that_is_0_throughout_is_refused_but_not_a_rate_of_0():
+    too_short = config(schedule=component(schedules.linear, ahead=1), learning_rate=0.3)
+    with pytest.raises(ValueError, match="0 in every epoch of a run of 1: it would learn nothing"):
+        optimizer.learning_rates(too_short, 1)
+    assert optimizer.learning_rates(too_short, 2) == pytest.approx((0.15, 0.0))
+    assert optimizer.learning_rates(config(learning_rate=0.0), 1) == (0.0,)
