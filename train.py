@@ -22,8 +22,8 @@ from bnn_jax.config.file import check_command_line
 from bnn_jax.training import parallel
 from bnn_jax.training.diagnosis import NonFiniteError
 from bnn_jax.training.host_memory import keep_freed_memory
-from bnn_jax.training.loop import DataError
-from bnn_jax.training.session import prepare
+from bnn_jax.training.outcome import DataError
+from bnn_jax.training.recipe import prepare
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/digits/siman_digits.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs, results.")

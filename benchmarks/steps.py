@@ -12,7 +12,7 @@ from benchmarks.train_step import synthetic
 from bnn_jax.config import Config, component
 from bnn_jax.data import train_iterator
 from bnn_jax.training import parallel
-from bnn_jax.training.experiment import assemble
+from bnn_jax.training.assembly import assemble
 
 
 class Side(Protocol):

@@ -33,7 +33,7 @@ from bnn_jax import losses  # noqa: E402
 from bnn_jax.config import Config, LossConfig, component  # noqa: E402
 from bnn_jax.config.file import load  # noqa: E402
 from bnn_jax.losses import Outputs  # noqa: E402
-from bnn_jax.training.experiment import assemble  # noqa: E402
+from bnn_jax.training.assembly import assemble  # noqa: E402
 from bnn_jax.training.state import without_losses  # noqa: E402
 
 LOGITS = "logits"

@@ -55,7 +55,7 @@ def jax_side(model: str, batch: int):
     from bnn_jax.config.file import load
     from bnn_jax.data import train_iterator
     from bnn_jax.training import parallel
-    from bnn_jax.training.experiment import assemble
+    from bnn_jax.training.assembly import assemble
 
     config = load(ROOT / "configs" / "cifar10" / f"siman_{model}.py")
     config.data.source, config.data.batch_size = component(source), batch

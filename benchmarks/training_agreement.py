@@ -30,7 +30,8 @@ from bnn_jax.config import component  # noqa: E402
 from bnn_jax.config.file import load  # noqa: E402
 from bnn_jax.losses import Term, cross_entropy  # noqa: E402
 from bnn_jax.training import parallel  # noqa: E402
-from bnn_jax.training.experiment import Experiment, assemble, synchronized  # noqa: E402
+from bnn_jax.training.assembly import assemble, synchronized  # noqa: E402
+from bnn_jax.training.experiment import Experiment  # noqa: E402
 from bnn_jax.training.step import make_train_step  # noqa: E402
 
 BLOCKS = [f"stage{stage}_block{block}" for stage in (1, 2, 3) for block in (1, 2, 3)]

@@ -16,8 +16,8 @@ from bnn_jax.config.file import load
 from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.robustness.outcomes import UNKNOWN
 from bnn_jax.training import workdir
+from bnn_jax.training.assembly import assemble
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
-from bnn_jax.training.experiment import assemble
 from tests.conftest import ROOT
 from tests.training import toy
 

@@ -11,10 +11,11 @@ from bnn_jax.ablation.record import Ablation
 from bnn_jax.ablation.results import stored, take
 from bnn_jax.config import Config, flatten, to_dict
 from bnn_jax.training import workdir as folder
+from bnn_jax.training.checkpoint import latest_step
 from bnn_jax.training.console import table
 from bnn_jax.training.diagnosis import NonFiniteError
+from bnn_jax.training.recipe import prepare
 from bnn_jax.training.run_log import read_log
-from bnn_jax.training.session import latest_step, prepare
 from bnn_jax.training.sources import with_teacher_network
 
 

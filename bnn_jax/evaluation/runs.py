@@ -3,9 +3,10 @@
 from contextlib import closing
 from pathlib import Path
 
+from bnn_jax.training.assembly import assemble
 from bnn_jax.training.checkpoint import Checkpoints
 from bnn_jax.training.examples import Opener, open_splits
-from bnn_jax.training.experiment import Experiment, assemble
+from bnn_jax.training.experiment import Experiment
 from bnn_jax.training.state import TrainState
 from bnn_jax.training.workdir import read_config
 

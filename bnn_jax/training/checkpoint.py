@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from orbax.checkpoint import v1 as ocp
 
 from bnn_jax.training import parallel
 from bnn_jax.training.state import TrainState
+from bnn_jax.training.workdir import CONFIG
 
 FOLDER = "checkpoints"
 # Beside it: what is about to be replaced, for Orbax deletes it before it writes.
@@ -162,3 +164,11 @@ def _link(source: str, target: str) -> None:
 
 def _rank(metrics: Any) -> tuple[float, int]:
     return (metrics["accuracy"], -metrics["step"])
+
+
+def latest_step(workdir: Path | None) -> int:
+    """Steps the run in a folder has taken and saved; 0 where there is none."""
+    if workdir is None or not (workdir / CONFIG).exists():
+        return 0
+    with closing(Checkpoints(workdir, read_only=True)) as checkpoints:
+        return checkpoints.latest_step or 0

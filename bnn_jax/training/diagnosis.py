@@ -9,7 +9,9 @@ import numpy as np
 from jax import Array
 from jax.tree_util import keystr, tree_leaves, tree_leaves_with_path
 
+from bnn_jax.data import normalize
 from bnn_jax.training import latent
+from bnn_jax.training.experiment import Experiment
 from bnn_jax.training.state import TrainState
 from bnn_jax.training.step import StepMetrics
 
@@ -80,3 +82,31 @@ def explain(
         return "every layer's output and gradient is finite, but the loss is not"
     more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
     return f"the forward pass is finite, but not the gradient of {', '.join(bad[:3])}{more}"
+
+
+def non_finite(
+    experiment: Experiment, state: TrainState, step: int, metrics: StepMetrics, images: np.ndarray
+) -> NonFiniteError:
+    """The error of a run whose step was not finite.
+
+    Args:
+      experiment: What is run.
+      state: The last good state, which is saved.
+      step: The failed step, counted from 1.
+      metrics: Of the failed step.
+      images: Its images as read.
+    """
+    good, info = int(state.step), experiment.splits.info
+    reason = explain(
+        experiment.model,
+        state,
+        metrics,
+        normalize(jnp.asarray(images), info.mean, info.std),
+        experiment.layers,
+        experiment.progress(good),
+    )
+    return NonFiniteError(
+        f"step {step} (epoch {(step - 1) // experiment.steps_per_epoch + 1}) is not finite: "
+        f"{reason}. The state after step {good} is saved. "
+        "A lower optimizer.learning_rate usually helps (another config, so in another workdir)."
+    )

@@ -1,4 +1,4 @@
-"""From a config to everything a run is made of."""
+"""Everything a run is made of, as one record."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,21 +11,14 @@ import jax
 import optax
 from jax import Array
 
-from bnn_jax import losses
 from bnn_jax.binarizers.base import Params
-from bnn_jax.config import Config, LossConfig
-from bnn_jax.config.component import within
-from bnn_jax.data import DatasetInfo, Splits, augment, example_keys, normalize
-from bnn_jax.data import steps_per_epoch as count_steps
-from bnn_jax.inspect import LayerInfo, binary_layers, trace_layers
-from bnn_jax.training import latent, refusals, sources
-from bnn_jax.training.eval_step import make_eval_step
+from bnn_jax.config import Config
+from bnn_jax.data import Splits
+from bnn_jax.inspect import LayerInfo
+from bnn_jax.training import latent, sources
 from bnn_jax.training.examples import Opener, open_splits
-from bnn_jax.training.optimizer import build_optimizer, learning_rates
-from bnn_jax.training.parallel import parallelize
 from bnn_jax.training.stages import is_stage
 from bnn_jax.training.state import TrainState, init_state
-from bnn_jax.training.step import AXIS, make_train_step
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,7 @@ class Experiment:
             learned=self.learned,
             teacher=self.teacher,
         )
-        return jax.jit(init)(_key(self.config.seed, 0))
+        return jax.jit(init)(key_of(self.config.seed, 0))
 
     def start_state(
         self, workdir: Path, *, taught: bool = True, rehearsal: bool = False, find: Opener = open_splits
@@ -119,101 +112,17 @@ class Experiment:
         """Shapes and dtypes of the state."""
         return jax.eval_shape(self.init_state)
 
+    def progress(self, step: int) -> float:
+        """Fraction of the run that is over when a step is taken, the same throughout an epoch."""
+        return step // self.steps_per_epoch / self.config.epochs
 
-def assemble(config: Config, find: Opener = open_splits) -> Experiment:
-    """Builds an experiment, refusing what cannot run before any work is done.
-
-    Args:
-      config: The config.
-      find: Opens its data.
-
-    Raises:
-      ValueError: For options out of range; the message names the field.
-      FileNotFoundError: If the data is not there.
-    """
-    refusals.check_fields(config)
-    splits = find(config.data)
-    refusals.check_data(config, splits)
-    info, steps = splits.info, count_steps(splits.train, config.data.batch_size)
-    with within("model"):
-        model: nn.Module = config.model.build(num_classes=info.num_classes)
-    component = sources.teacher_network(config, None)
-    with within("teacher.model"):
-        teacher: nn.Module | None = component and component.build(num_classes=info.num_classes)
-    terms: list[losses.Term] = []
-    for place, loss in enumerate(config.losses):
-        with within(f"losses[{place}]"):
-            terms.append(_term(loss, config.epochs))
-    learned = losses.init_params(terms)
-    shapes = jax.eval_shape(
-        lambda: init_state(
-            model, optax.identity(), jax.random.key(0), info.image_shape, learned=learned, teacher=teacher
-        )
-    )
-    refusals.check_losses(terms, model, teacher, shapes, info)
-    traced = trace_layers(model, info.image_shape)
-    layers = binary_layers(traced)
-    optimizer = build_optimizer(config.optimizer, shapes.params, layers, epochs=config.epochs, steps_per_epoch=steps)
-    train_step = make_train_step(
-        synchronized(model),
-        optimizer,
-        terms,
-        layers,
-        _augmentation(config, info),
-        key=_key(config.seed, 1),
-        epochs=config.epochs,
-        steps_per_epoch=steps,
-        teacher=teacher,
-    )
-    eval_step = make_eval_step(model, partial(normalize, mean=info.mean, std=info.std))
-    return Experiment(
-        config,
-        splits,
-        model,
-        traced,
-        layers,
-        optimizer,
-        steps,
-        learning_rates(config.optimizer, config.epochs),
-        learned,
-        teacher,
-        parallelize(train_step, donate=True),
-        parallelize(eval_step),
-    )
+    def is_evaluated(self, step: int) -> bool:
+        """Whether the network is to be evaluated after so many steps."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        due = epoch > 0 and not within and epoch % self.config.run.eval_every == 0
+        return due or step == self.total_steps
 
 
-def synchronized(model: nn.Module) -> nn.Module:
-    """The same network with batch statistics taken over the mapped axis "batch"."""
-    if not hasattr(model, "over_axis"):
-        return model
-    return model.over_axis(AXIS)
-
-
-def _term(config: LossConfig, epochs: int) -> losses.Term:
-    with within("term"):
-        function = config.term.build()
-    if config.schedule is None:
-        return losses.Term(config.name, function, config.weight)
-    with within("schedule"):
-        schedule = config.schedule.build(epochs=epochs)
-    return losses.Term(config.name, function, lambda progress: config.weight * schedule(progress * epochs))
-
-
-def _augmentation(config: Config, info: DatasetInfo) -> Callable[[Array, Array, Array, Array], Array]:
-    def apply(key: Array, step: Array, first: Array, images: Array) -> Array:
-        keys = example_keys(key, step, first, images.shape[0])
-        return augment(
-            keys,
-            images,
-            crop_padding=config.data.crop_padding,
-            flip=config.data.flip,
-            lighting=config.data.lighting,
-            mean=info.mean,
-            std=info.std,
-        )
-
-    return apply
-
-
-def _key(seed: int, stream: int) -> Array:
+def key_of(seed: int, stream: int) -> Array:
+    """The key of one of a run's streams of random numbers: 0 of the state, 1 of the steps."""
     return jax.random.fold_in(jax.random.key(seed), stream)

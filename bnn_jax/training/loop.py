@@ -5,52 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from bnn_jax.data import normalize, train_iterator
+from bnn_jax.data import train_iterator
 from bnn_jax.training import parallel
 from bnn_jax.training.accuracy import Interrupted, measure
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
 from bnn_jax.training.console import Console
-from bnn_jax.training.diagnosis import NonFiniteError, explain
+from bnn_jax.training.diagnosis import non_finite
 from bnn_jax.training.experiment import Experiment
+from bnn_jax.training.outcome import DataError, Outcome
 from bnn_jax.training.reporter import Reporter
 from bnn_jax.training.run_log import RunLog, has_evaluation
 from bnn_jax.training.signals import StopRequest
 from bnn_jax.training.state import TrainState
 from bnn_jax.training.step import StepMetrics
 from bnn_jax.training.telemetry import Telemetry
-
-
-class DataError(ValueError):
-    """The examples cannot be read, or are not those the run began with."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended.
-
-    Attributes:
-      step: Finished steps.
-      total_steps: Steps of the whole run.
-      signal: The signal it was sent; 0 if none. One that came after the last evaluation stopped nothing.
-      best_accuracy: Best test accuracy, in [0, 1]; -1 if there was no evaluation.
-      best_epoch: The epoch it was reached in, from 1.
-      owed: Whether the evaluation of the last step is left to be done.
-    """
-
-    step: int
-    total_steps: int
-    signal: int
-    best_accuracy: float
-    best_epoch: int
-    owed: bool = False
-
-    @property
-    def finished(self) -> bool:
-        """Whether the run is at its end, and measured there."""
-        return self.step >= self.total_steps and not self.owed
 
 
 @dataclass(frozen=True)
@@ -99,14 +69,16 @@ class Loop:
         if self.books.iterator:
             self.batches.set_state(self.books.iterator)
         # A run was stopped before or in an evaluation: this is made up for before the next step.
-        self.owed = self._is_evaluated() and not has_evaluation(workdir, self.step)
+        self.owed = self.experiment.is_evaluated(self.step) and not has_evaluation(workdir, self.step)
         tensorboard = None if self.config.run.tensorboard else False
         log = RunLog(workdir, self.step, tensorboard=tensorboard) if jax.process_index() == 0 else None
         self.reporter = Reporter(experiment, self.books, console, log)
         # At least once an epoch, also in a run on few images; three steps are compared.
         every = min(self.config.run.telemetry_every, max(3, experiment.steps_per_epoch))
         self.telemetry = Telemetry(experiment.layers, every)
-        self.telemetry.restore(self.books.telemetry, self.step, self.state.params, self.state.memory, self._progress())
+        self.telemetry.restore(
+            self.books.telemetry, self.step, self.state.params, self.state.memory, self.experiment.progress(self.step)
+        )
 
     def run(self, stop: StopRequest | None = None) -> Outcome:
         """Trains to the end, or until a signal or a non-finite step.
@@ -136,7 +108,7 @@ class Loop:
                 if stopping or epoch_ends:
                     self._settle(pending)
                     pending = None
-                self.owed = self._is_evaluated()
+                self.owed = self.experiment.is_evaluated(self.step)
                 if epoch_ends and not stopping:
                     with self.reporter.pause():
                         stopping = not self._finish_epoch(stop)
@@ -187,23 +159,15 @@ class Loop:
             self._fail(pending)
         self.reporter.add(pending.step, metrics)
 
-    def _progress(self) -> float:
-        """Fraction of the run that is over for the next step."""
-        return self.step // self.experiment.steps_per_epoch / self.config.epochs
-
     def _observe(self) -> None:
-        observed = self.telemetry.observe(self.step, self.state.params, self.state.memory, self._progress())
+        observed = self.telemetry.observe(
+            self.step, self.state.params, self.state.memory, self.experiment.progress(self.step)
+        )
         if observed is not None:
             layers = {
                 name: {k: float(v) for k, v in values.items()} for name, values in jax.device_get(observed).items()
             }
             self.reporter.write("telemetry", self.step, {"layers": layers})
-
-    def _is_evaluated(self) -> bool:
-        """Whether the network is to be evaluated after this step."""
-        epoch, within = divmod(self.step, self.experiment.steps_per_epoch)
-        last = self.step == self.experiment.total_steps
-        return last or (epoch > 0 and not within and epoch % self.config.run.eval_every == 0)
 
     def _finish_epoch(self, stop: StopRequest) -> bool:
         """Evaluates and saves as is due; returns whether it was done, or a signal cut the evaluation short.
@@ -212,7 +176,7 @@ class Loop:
         """
         epoch = self.step // self.experiment.steps_per_epoch
         accuracy, best_before = None, self.books.best_accuracy
-        if self._is_evaluated():
+        if self.experiment.is_evaluated(self.step):
             try:
                 result = measure(self.experiment, self.state.variables, interrupted=lambda: bool(stop.signal))
             except Interrupted:
@@ -242,23 +206,10 @@ class Loop:
     def _fail(self, pending: _Pending) -> None:
         """Saves the last good state and raises; later steps have left it as it was."""
         state = jax.device_get(self.state)
-        good = int(state.step)
         self._save(state=state)
-        info = self.experiment.splits.info
-        reason = explain(
-            self.experiment.model,
-            state,
-            pending.metrics,
-            normalize(jnp.asarray(pending.batch["image"]), info.mean, info.std),
-            self.experiment.layers,
-            good // self.experiment.steps_per_epoch / self.config.epochs,
-        )
+        error = non_finite(self.experiment, state, pending.step, pending.metrics, pending.batch["image"])
         self._close()
-        raise NonFiniteError(
-            f"step {pending.step} (epoch {(pending.step - 1) // self.experiment.steps_per_epoch + 1}) is not finite: "
-            f"{reason}. The state after step {good} is saved. "
-            "A lower optimizer.learning_rate usually helps (another config, so in another workdir)."
-        )
+        raise error
 
     def _close(self) -> None:
         self.checkpoints.close()

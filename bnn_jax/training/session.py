@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Collection
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,17 @@ from bnn_jax.data import Absent
 from bnn_jax.summary import summarize
 from bnn_jax.training import parallel
 from bnn_jax.training import workdir as folder
-from bnn_jax.training.checkpoint import Checkpoints
+from bnn_jax.training.assembly import assemble
+from bnn_jax.training.checkpoint import latest_step
 from bnn_jax.training.console import Console, table
 from bnn_jax.training.curves import draw_curves
-from bnn_jax.training.examples import Opener, open_splits, opener
-from bnn_jax.training.experiment import assemble
-from bnn_jax.training.loop import Loop, Outcome
+from bnn_jax.training.examples import Opener, open_splits
+from bnn_jax.training.loop import Loop
+from bnn_jax.training.outcome import Outcome
 from bnn_jax.training.run_log import has_evaluation
 from bnn_jax.training.signals import StopRequest
 from bnn_jax.training.sources import with_teacher_network
-from bnn_jax.training.stages import is_stage, plan, references
+from bnn_jax.training.stages import is_stage, references
 
 
 class Session:
@@ -194,48 +194,3 @@ class Session:
             ("exact evaluation", f"python eval.py --workdir {workdir}"),
         ]
         table(f"Stage {self.name!r} finished" if self.name else "Finished", ("what", "where"), rows)
-
-
-def latest_step(workdir: Path | None) -> int:
-    """Steps the run in a folder has taken and saved; 0 where there is none."""
-    if workdir is None or not (workdir / folder.CONFIG).exists():
-        return 0
-    with closing(Checkpoints(workdir, read_only=True)) as checkpoints:
-        return checkpoints.latest_step or 0
-
-
-def prepare(config: Config, workdir: Path | None, *, dry: bool = False) -> list[Session]:
-    """The sessions of a recipe, in the order they are to be run; all are checked before the first is.
-
-    With `dry` they can only be described, and a published set need not be there. Other arguments and errors as
-    `Session` and `bnn_jax.training.stages.plan`.
-    """
-    sessions: list[Session] = []
-    find = opener(dry=dry)
-    for run in plan(config, workdir):
-        before = sum(session.experiment.total_steps for session in sessions)
-        try:
-            sessions.append(Session(run.config, run.workdir, run.name, before, find))
-        except (ValueError, FileNotFoundError) as error:
-            if not run.name:
-                raise
-            place = [stage.name for stage in config.stages].index(run.name)
-            raise type(error)(f"stage {run.name!r} (config.stages[{place}].config): {error}") from error
-    kept = needed(sessions)
-    for session in sessions:
-        if session not in kept:
-            why = "done" if session.finished else "not needed: what builds on it has begun"
-            session.console.print(f"Stage {session.name!r} is {why}: {session.workdir}")
-    return kept
-
-
-def needed(sessions: list[Session]) -> list[Session]:
-    """Of a recipe's stages those which are still to be run, and the last, which shows what there is.
-
-    A stage is done when it is at its end, or when all that build on it have begun: a run keeps what it took.
-    """
-    kept = sessions[-1:]
-    for session in reversed(sessions[:-1]):
-        if not session.finished and any(session.name in references(later.config) and not later.begun for later in kept):
-            kept.insert(0, session)
-    return kept

@@ -15,10 +15,10 @@ from bnn_jax.evaluation import oscillation_view as view
 from bnn_jax.evaluation.oscillation import by_epoch, distribution, oscillation
 from bnn_jax.regularizers import distillation_term
 from bnn_jax.training import optimizer, workdir
+from bnn_jax.training.assembly import assemble
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
-from bnn_jax.training.experiment import assemble
+from bnn_jax.training.recipe import prepare
 from bnn_jax.training.run_log import RunLog
-from bnn_jax.training.session import prepare
 from tests.training import toy
 
 RECORDS = ((7, 0.7, 0.4, 0.1), (10, 1.0, 0.2, 0.0), (14, 1.4, 0.1, 0.05), (20, 2.0, 0.3, 0.01))

@@ -10,8 +10,8 @@ from bnn_jax.config import DataConfig, component
 from bnn_jax.data import digits, normalize
 from bnn_jax.evaluation import report, runs
 from bnn_jax.training import workdir
+from bnn_jax.training.assembly import assemble
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
-from bnn_jax.training.experiment import assemble
 from tests.training import toy
 
 

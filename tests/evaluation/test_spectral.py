@@ -12,8 +12,8 @@ from bnn_jax.data import normalize
 from bnn_jax.evaluation import spectral, spectral_view
 from bnn_jax.regularizers import lipschitz_term
 from bnn_jax.training import workdir
+from bnn_jax.training.assembly import assemble
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
-from bnn_jax.training.experiment import assemble
 from bnn_jax.training.state import LOSSES
 from tests.training import toy
 

@@ -16,9 +16,9 @@ from bnn_jax.inspect import get, put
 from bnn_jax.layers import BinaryConv
 from bnn_jax.regularizers import distillation_term, kurtosis_term, mimicking_term
 from bnn_jax.training import workdir
+from bnn_jax.training.assembly import assemble
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
-from bnn_jax.training.experiment import assemble
-from bnn_jax.training.session import prepare
+from bnn_jax.training.recipe import prepare
 from tests.reference import bimodal as reference
 from tests.training import toy
 

@@ -14,7 +14,7 @@ from bnn_jax.config.file import load
 from bnn_jax.data import from_arrays, imagenet, outline_of
 from bnn_jax.models.blocks import Block
 from bnn_jax.models.parts import Parts
-from bnn_jax.training.experiment import assemble
+from bnn_jax.training.assembly import assemble
 from bnn_jax.training.schedules import cosine
 from bnn_jax.training.state import without_losses
 from tests.conftest import ROOT

@@ -16,7 +16,7 @@ from bnn_jax.data import imagenet
 from bnn_jax.data.outline import outline_of
 from bnn_jax.inspect import binary_layers, trace_layers
 from bnn_jax.training import schedules
-from bnn_jax.training.experiment import assemble
+from bnn_jax.training.assembly import assemble
 from bnn_jax.training.optimizer import decay_mask
 from bnn_jax.training.stages import plan
 from tests.conftest import ROOT

@@ -12,7 +12,7 @@ from bnn_jax import losses, ste
 from bnn_jax.binarizers import WeightBinarizer, siman_activations
 from bnn_jax.binarizers.base import Binary
 from bnn_jax.inspect import binary_layers, trace_layers
-from bnn_jax.training.experiment import synchronized
+from bnn_jax.training.assembly import synchronized
 from bnn_jax.training.state import init_state
 from bnn_jax.training.step import AXIS, make_train_step
 from tests.training import toy

@@ -13,8 +13,8 @@ from bnn_jax.data import cifar10, image_folder
 from bnn_jax.losses import cross_entropy
 from bnn_jax.models import resnet20, vgg_small
 from bnn_jax.regularizers import distillation_term
+from bnn_jax.training.assembly import assemble, synchronized
 from bnn_jax.training.examples import opener
-from bnn_jax.training.experiment import assemble, synchronized
 from bnn_jax.training.schedules import start_at
 from tests.training import toy
 

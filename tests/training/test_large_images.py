@@ -9,7 +9,7 @@ from PIL import Image
 from bnn_jax.config import DataConfig, component
 from bnn_jax.data import image_folder
 from bnn_jax.training import loop
-from bnn_jax.training.loop import DataError
+from bnn_jax.training.outcome import DataError
 from bnn_jax.training.session import Session
 from bnn_jax.training.signals import StopRequest
 from tests.training import toy

@@ -14,9 +14,9 @@ from bnn_jax.data import train_iterator
 from bnn_jax.training import loop as module
 from bnn_jax.training import parallel
 from bnn_jax.training.accuracy import measure
+from bnn_jax.training.assembly import assemble
 from bnn_jax.training.checkpoint import Checkpoints
 from bnn_jax.training.diagnosis import NonFiniteError
-from bnn_jax.training.experiment import assemble
 from bnn_jax.training.loop import Loop
 from bnn_jax.training.reporter import Reporter
 from bnn_jax.training.signals import StopRequest

@@ -23,7 +23,7 @@ TRAIN = f"""
     from bnn_jax.config import component
     from bnn_jax.data import train_iterator
     from bnn_jax.training import parallel
-    from bnn_jax.training.experiment import assemble
+    from bnn_jax.training.assembly import assemble
     from tests.training import toy
 
     events = []

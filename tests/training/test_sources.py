@@ -9,7 +9,7 @@ from bnn_jax.binarizers import WeightBinarizer, irnet, siman
 from bnn_jax.binarizers.base import Binary
 from bnn_jax.config import StageConfig, TeacherConfig, component
 from bnn_jax.training import sources, workdir
-from bnn_jax.training.experiment import assemble
+from bnn_jax.training.assembly import assemble
 from bnn_jax.training.state import LOSSES, init_variables
 from tests.training import toy
 

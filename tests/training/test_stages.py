@@ -12,11 +12,12 @@ import pytest
 
 from bnn_jax.config import StageConfig, TeacherConfig, differences, from_dict, to_dict
 from bnn_jax.evaluation.runs import reopen
+from bnn_jax.training import recipe as recipes
 from bnn_jax.training import session, stages, workdir
-from bnn_jax.training.experiment import assemble
-from bnn_jax.training.loop import Outcome
+from bnn_jax.training.assembly import assemble
 from bnn_jax.training.optimizer import decay_mask
-from bnn_jax.training.session import needed
+from bnn_jax.training.outcome import Outcome
+from bnn_jax.training.recipe import needed
 from bnn_jax.training.state import LOSSES
 from tests.training import toy
 from tests.training.test_parallel import launch
@@ -76,7 +77,7 @@ class TestPlan:
             stages.plan(toy.config(stages=made), None)
 
     def shown(self, capsys, made):
-        sessions = session.prepare(made, None, dry=True)
+        sessions = recipes.prepare(made, None, dry=True)
         for described in sessions:
             described.describe(show_config=True, elsewhere=[one.name for one in sessions])
         return [line.split() for line in capsys.readouterr().out.splitlines() if line]

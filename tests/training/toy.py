@@ -18,9 +18,9 @@ from bnn_jax.config import Config, DataConfig, LossConfig, OptimizerConfig, RunC
 from bnn_jax.data import ArraySource, Splits, digits
 from bnn_jax.layers import BatchNorm, BinaryConv, BinaryDense
 from bnn_jax.training import optimizer, schedules
+from bnn_jax.training.assembly import assemble
 from bnn_jax.training.checkpoint import Checkpoints
 from bnn_jax.training.console import Console
-from bnn_jax.training.experiment import assemble
 from bnn_jax.training.loop import Loop
 from bnn_jax.training.run_log import read_log
 from bnn_jax.training.signals import StopRequest

@@ -14,8 +14,8 @@ from bnn_jax.evaluation.robustness import generated, measure, outcomes, prepare,
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, UNKNOWN, Cell
 from bnn_jax.evaluation.robustness.request import Request
 from bnn_jax.training import workdir
+from bnn_jax.training.assembly import assemble
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
-from bnn_jax.training.experiment import assemble
 from tests.evaluation.robustness.tiny_sets import tiny_cifar, tiny_photographs
 from tests.training import toy
 

@@ -22,7 +22,7 @@ MEASURE = f"""
     from bnn_jax.evaluation.robustness import generated, measure, outcomes
     from bnn_jax.evaluation.robustness.parts import Reading
     from bnn_jax.training import parallel
-    from bnn_jax.training.experiment import assemble
+    from bnn_jax.training.assembly import assemble
     from tests.training import toy
 
     port, process, folder, stop = *sys.argv[1:3], Path(sys.argv[3]), sys.argv[4]
