@@ -30,9 +30,13 @@ def shared_epochs(result: dict[str, Any]) -> list[float]:
 
 
 def names(result: dict[str, Any]) -> list[str]:
-    """What to call the runs: by their folders where these have different names, else "run" and "against"."""
-    folders = [Path(run["folder"]).name for run in result.values()]
-    return folders if 1 < len(folders) == len(set(folders)) else list(result)
+    """What to call the runs: by the ends of their paths, as long as tells them apart; else "run" and "against"."""
+    paths = [Path(run["folder"]).parts for run in result.values()]
+    for length in range(1, max(map(len, paths)) + 1):
+        ends = ["/".join(parts[-length:]) for parts in paths]
+        if 1 < len(ends) == len(set(ends)):
+            return ends
+    return list(result)
 
 
 def show(result: dict[str, Any]) -> None:

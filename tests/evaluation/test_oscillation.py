@@ -184,7 +184,9 @@ def test_the_picture_shows_ratios_and_weights_of_the_first_the_middle_and_the_la
 def test_folders_of_one_name_are_told_apart_by_their_place():
     for folders, called in (
         (["a/x", "a/y"], ["x", "y"]),
-        (["a/x", "b/x"], ["run", "against"]),
+        (["r/a/x", "r/b/x"], ["a/x", "b/x"]),
+        (["r/x", "x"], ["r/x", "x"]),
+        (["a/x", "a/x"], ["run", "against"]),
         (["a/x"], ["run"]),
     ):
         result = dict(zip(("run", "against"), ({"folder": folder} for folder in folders), strict=False))
