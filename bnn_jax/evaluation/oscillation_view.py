@@ -103,8 +103,24 @@ def picture(result: dict[str, Any]) -> "Figure":
         axes.grid(axis="y", color=FAINT)
         axes.tick_params(colors=INK)
         axes.set_axisbelow(True)
-        axes.legend(frameon=False, fontsize=8)
+    _explain(drawn, panels)
     return drawn
+
+
+def _explain(drawn: "Figure", panels: np.ndarray) -> None:
+    """One legend for all panels, below them: inside it would cover what is drawn."""
+    ratios, weights = panels[0][0].get_lines(), panels[1][0].get_lines()
+    seen = {
+        line.get_label()
+        for axes in panels[0]
+        for line in axes.get_lines()
+        if np.isfinite(np.asarray(line.get_ydata())).any()
+    }
+    labels = [f"{line.get_label()}{'' if line.get_label() in seen else ': none'}" for line in ratios]
+    labels += [f"latent weights, {line.get_label()}" for line in weights]
+    # A column for each run's ratios, and one for the weights.
+    columns = len(weights) + 1
+    drawn.legend([*ratios, *weights], labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 
 def _draw_ratios(axes: "Axes", layer: dict[str, Any], who: str, style: str, marker: str) -> None:
@@ -112,8 +128,7 @@ def _draw_ratios(axes: "Axes", layer: dict[str, Any], who: str, style: str, mark
         values = np.asarray(layer[ratio])
         # A logarithm has no place for a layer at rest; a point between two such has no line.
         shown = np.where(values > 0, values, np.nan)
-        label = f"{what}, {who}{'' if values.any() else ': none'}"
-        axes.plot(layer["epochs"], shown, style, marker=marker, markersize=4, color=colour, label=label)
+        axes.plot(layer["epochs"], shown, style, marker=marker, markersize=4, color=colour, label=f"{what}, {who}")
 
 
 def _draw_density(axes: "Axes", layer: dict[str, Any], who: str, style: str) -> None:

@@ -164,7 +164,10 @@ def test_the_picture_shows_ratios_and_weights_of_the_first_the_middle_and_the_la
             "layers": {f"layer{i}": {**shares, "density": [float(i)] * view.BINS} for i in range(5)},
         }
 
-    panels = view.picture({"run": run("runs/one", 1.0), "against": run("runs/other", 0.5)}).axes
+    drawn = view.picture({"run": run("runs/one", 1.0), "against": run("runs/other", 0.5)})
+    lines = ["flips, one", "flips back, one", "flips, other", "flips back, other"]
+    assert legend(drawn) == [*lines, "latent weights, one", "latent weights, other"]
+    panels = drawn.axes
     above, below = panels[:3], panels[3:]
     assert [axes.get_title() for axes in above] == ["layer0", "layer2", "layer4"]
     for axes in above:
@@ -179,6 +182,10 @@ def test_the_picture_shows_ratios_and_weights_of_the_first_the_middle_and_the_la
         for line in axes.get_lines():
             assert set(line.get_ydata()) == {number}
             np.testing.assert_allclose(line.get_xdata(), -line.get_xdata()[::-1], atol=1e-12)
+
+
+def legend(drawn):
+    return [text.get_text() for text in drawn.legends[0].get_texts()]
 
 
 def test_folders_of_one_name_are_told_apart_by_their_place():
@@ -219,8 +226,7 @@ def test_weights_of_zero_and_layers_at_rest_are_no_error(tmp_path):
     result = {"run": {"folder": "runs/x", "layers": {"conv": layer}}}
     view.draw(result, tmp_path / "x.png")
     assert (tmp_path / "x.png").exists()
-    labels = [line.get_label() for line in view.picture(result).axes[0].get_lines()]
-    assert labels == ["flips, run: none", "flips back, run: none"]
+    assert legend(view.picture(result)) == ["flips, run: none", "flips back, run: none", "latent weights, run"]
 
 
 def test_what_cannot_be_shown_is_refused(tmp_path):
