@@ -37,9 +37,14 @@ class Frost(NamedTuple):
     sizes: Any
 
 
+def _named() -> str:
+    """The folder that the environment names."""
+    return os.environ.get(FOLDER, "")
+
+
 def has_textures(folder: str = "") -> bool:
     """Whether ImageNet-C's textures are in a folder, or in that of the environment if it is ""."""
-    place = folder or os.environ.get(FOLDER, "")
+    place = folder or _named()
     return bool(place) and all((Path(place).expanduser() / name).is_file() for name in FILES)
 
 
@@ -59,7 +64,7 @@ def _textures(folder: str, scale: float) -> tuple[np.ndarray, ...]:
     if scale < 1:
         return _load(_SMALL, ".png")
     if not has_textures(folder):
-        place = folder or os.environ.get(FOLDER, "")
+        place = folder or _named()
         found = f"{place} does not hold them all" if place else "no folder was named"
         raise FileNotFoundError(
             f"ImageNet-C's frost needs its textures {', '.join(FILES)}: {found}. They come with "
@@ -67,7 +72,7 @@ def _textures(folder: str, scale: float) -> tuple[np.ndarray, ...]:
             f"imagecorruptions (its folder frost/). Set {FOLDER} to the folder that holds them, or do "
             "without frost (eval.py --leave_out frost)."
         )
-    return _load(Path(folder or os.environ[FOLDER]).expanduser())
+    return _load(Path(folder or _named()).expanduser())
 
 
 def _fit(texture: np.ndarray, shape: Shape) -> np.ndarray:
@@ -118,7 +123,7 @@ def _apply(x: Array, uniform: Array, frost: Frost) -> Array:
 @cache
 def frost_of(folder: str = "") -> Corruption:
     """Frost with ImageNet-C's textures from a folder; "" for that of the environment variable BNN_JAX_FROST."""
-    return Corruption("frost", _draw, _apply, partial(_prepare, folder=folder))
+    return Corruption("frost", _draw, _apply, partial(_prepare, folder=folder), reads=_named)
 
 
 # Shares of the image and of the frost in the sum, and the scale of the textures.

@@ -30,11 +30,17 @@ def test_it_adds_the_part_that_was_drawn():
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def shades(folder, first):
+    """A folder of textures of one shade each."""
+    folder.mkdir()
+    for i, name in enumerate(FILES):
+        Image.fromarray(np.full((300, 300, 3), first + 40 * i, np.uint8)).save(folder / name)
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path):
-    for i, name in enumerate(FILES):
-        Image.fromarray(np.full((300, 300, 3), 40 * i, np.uint8)).save(tmp_path / name)
-    return tmp_path
+    return shades(tmp_path / "frost", 0)
 
 
 def test_imagenets_textures_are_those_of_a_folder(folder, monkeypatch):
@@ -46,13 +52,21 @@ def test_imagenets_textures_are_those_of_a_folder(folder, monkeypatch):
     np.testing.assert_array_equal(corruptions.frost_of("")(KEY, x), found)
 
 
+def test_another_folder_of_the_environment_counts_at_once(folder, tmp_path, monkeypatch):
+    x = np.zeros((2, 224, 224, 3), np.uint8)
+    monkeypatch.setenv("BNN_JAX_FROST", str(folder))
+    first = np.asarray(corruptions.frost(KEY, x), int)
+    monkeypatch.setenv("BNN_JAX_FROST", str(shades(tmp_path / "other", 30)))
+    assert np.all(np.asarray(corruptions.frost(KEY, x), int) > first)
+
+
 def test_without_them_it_says_where_they_are_to_be_had(tmp_path, monkeypatch):
     monkeypatch.delenv("BNN_JAX_FROST", raising=False)
     with pytest.raises(FileNotFoundError, match="no folder was named") as error:
-        corruptions.frost(KEY, np.zeros((223, 223, 3), np.uint8))
+        corruptions.frost(KEY, np.zeros((224, 224, 3), np.uint8))
     assert "BNN_JAX_FROST" in str(error.value)
     with pytest.raises(FileNotFoundError, match="does not hold them all"):
-        corruptions.frost_of(str(tmp_path))(KEY, np.zeros((223, 223, 3), np.uint8))
+        corruptions.frost_of(str(tmp_path))(KEY, np.zeros((224, 224, 3), np.uint8))
 
 
 def test_cifars_textures_are_here_and_large_enough_for_larger_images():

@@ -105,6 +105,13 @@ def test_it_maps_over_batches_within_jit():
     np.testing.assert_array_equal(mapped[1], corruptions.gaussian_noise(keys[1], x[1], 2))
 
 
+def test_a_single_image_takes_the_key_itself():
+    x = images()
+    found = corruptions.gaussian_noise(KEY, x[1], 2)
+    np.testing.assert_array_equal(found, corruptions.gaussian_noise(KEY[None], x[1:2], 2)[0])
+    assert np.any(found != corruptions.gaussian_noise(KEY, x[1:2], 2)[0])
+
+
 def test_jpeg_on_the_host_is_that_of_the_device():
     constants = record.at(record.tables(corruptions.jpeg_compression, "imagenet_c", (9, 8, 3)), 2)
     host = corruptions.jpeg_compression.host(images(), constants)
@@ -124,6 +131,8 @@ def test_jpeg_on_the_host_is_that_of_the_device():
         ((KEY, images(), 1, "tiny"), "expected variant to be one of"),
         ((jax.random.split(KEY, 2), images()), r"expected one typed key, or 3: .* shape \(2,\)"),
         ((jnp.zeros(2, jnp.uint32), images()), r"Make one with jax\.random\.key"),
+        ((0, images()[0]), r"found <class 'int'> of shape \?\. Make one with jax\.random\.key"),
+        ((jnp.uint32(0), images()[0]), r"found uint32 of shape \(\)\. Make one with jax\.random\.key"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments, message):
