@@ -48,7 +48,7 @@ def test_it_is_what_its_definition_says(name, variant, image):
         expected = np.clip(getattr(reference, name)(image, plain, *row), 0, 1)
         difference = 255 * abs(found - expected)
         assert np.mean(difference > TOLERANCE) <= (FEW if name in STEPS else 0), (severity, difference.max())
-        changed.append(abs(expected - image).mean())
+        changed.append(abs(found - image).mean())
     assert max(changed) > 0.005
     assert len(set(np.round(changed, 6))) == 3
 
@@ -61,11 +61,14 @@ def test_its_severities_are_the_published_ones(variant):
         np.testing.assert_allclose(found[name], np.reshape(rows, (5, -1)), rtol=1e-12, err_msg=name)
 
 
-def test_one_program_serves_all_severities(image):
-    for name in ("zoom_blur", "motion_blur", "spatter"):
-        constants = record.tables(corruptions.ALL[name], "imagenet_c", SHAPE)
-        shapes = [jax.tree.map(np.shape, record.at(constants, severity)) for severity in corruptions.SEVERITIES]
-        assert all(shape == shapes[0] for shape in shapes)
+@pytest.mark.parametrize("name", ["zoom_blur", "motion_blur", "spatter", "frost"])
+def test_one_program_serves_all_severities(name):
+    x = jnp.zeros((1, *SHAPE), jnp.uint8)
+    compiled = []
+    for severity in corruptions.SEVERITIES:
+        corruptions.ALL[name](jax.random.key(0), x, severity, "cifar10_c")
+        compiled.append(record._run._cache_size())
+    assert compiled == compiled[:1] * 5
 
 
 @given(
