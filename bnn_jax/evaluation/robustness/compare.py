@@ -23,7 +23,10 @@ from bnn_jax.training import parallel
 from bnn_jax.training.console import table
 from bnn_jax.training.workdir import write_json
 
-_SAME = ("suite", "dataset", "severities_of", "examples", "seed", "names", "stored", "frost", "pixels", "labels")
+_SAME = (
+    *("suite", "dataset", "image_shape", "severities_of", "examples", "seed", "names", "stored"),
+    *("pixels_version", "labels_crc32", "images_crc32"),
+)
 _LONGEST = 120
 
 
@@ -99,6 +102,8 @@ def _check_same(settings: Mapping[str, Mapping[str, Any]]) -> None:
     for name in others:
         pairs = {key: (settings[first][key], settings[name][key]) for key in _SAME}
         differs = [f"{key} ({one} and {other})" for key, (one, other) in pairs.items() if one != other]
+        own, own_other = settings[first]["own_crc32"], settings[name]["own_crc32"]
+        differs += [f"the images of {key}" for key in own if own_other.get(key, own[key]) != own[key]]
         if differs:
             raise ValueError(
                 f"{first} and {name} cannot be compared, they differ in {', '.join(differs)}: compare runs of the same "
@@ -110,15 +115,16 @@ def _alike(found: Mapping[str, Outcomes]) -> dict[str, Outcomes]:
     """Of each run what is known of all of them, which may be more than was asked for now."""
     settings = [outcomes.settings for outcomes in found.values()]
     names = [name for name in settings[0]["names"] if all(name in others["names"] for others in settings)]
-    if len({others["frost"] for others in settings}) > 1:
-        names = [name for name in names if name != "frost"]  # of other textures
+    # What was measured before may be of images that are others now.
+    names = [name for name in names if len({others["own_crc32"].get(name) for others in settings}) == 1]
     return {run: outcomes.only(names) for run, outcomes in found.items()}
 
 
 def _short(workdirs: Sequence[Path]) -> list[str]:
-    """Names of folders without what is common to all."""
+    """Names of folders without what is common to all; a stage's begins with its recipe's, if both are there."""
     shared = Path(os.path.commonpath(workdirs))
-    return [str(workdir.relative_to(shared)) if workdir != shared else workdir.name for workdir in workdirs]
+    shared = shared.parent if shared in workdirs else shared
+    return [str(workdir.relative_to(shared)) for workdir in workdirs]
 
 
 def _together(names: Sequence[str]) -> str:

@@ -16,13 +16,16 @@ from jax import Array
 from bnn_jax.data import Source, eval_batches
 from bnn_jax.evaluation.corruptions.pixels import jpeg_files
 from bnn_jax.evaluation.corruptions.record import Corruption, at, corrupt_batch, tables
-from bnn_jax.evaluation.robustness.identity import labels_of
+from bnn_jax.evaluation.robustness.identity import PIXELS, checksum, labels_of, sample_checksum
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, Cell, Outcomes
 from bnn_jax.evaluation.robustness.parts import Part, Reading, Tail
+from bnn_jax.evaluation.robustness.request import JPEG85, MEMORY
 from bnn_jax.training import parallel
 
 # ImageNet-C's files.
 _QUALITY = np.array(85)
+# Whatever JAX is set to: with others ("rbg") what an image draws depends on its batch.
+_GENERATOR = "threefry2x32"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,16 @@ class Generated:
     def labels(self) -> np.ndarray | None:
         """Of the images, in their order; None if only reading them would tell."""
         return labels_of(self.test)
+
+    def identity(self) -> dict[str, Any]:
+        """What the images are made of: clean ones, the version of how, and the textures of frost."""
+        frost = self.corruptions.get("frost")
+        return {
+            "images_crc32": sample_checksum(self.test),
+            "pixels_version": PIXELS,
+            "stored": JPEG85 if self.jpeg else MEMORY,
+            "own_crc32": {"frost": checksum(tables(frost, self.variant, self.shape).textures[0])} if frost else {},
+        }
 
     def parts(self, outcomes: Outcomes, reading: Reading) -> Iterator[Part]:
         """Batches of which something is not known yet: read once, then corrupted in every way."""
@@ -103,7 +116,7 @@ def cell_key(seed: int, cell: Cell) -> Array:
     """The key of one corruption at one severity; that of an image is `fold_in(key, its place)`."""
     # By name: the key must not depend on which other corruptions there are.
     number = zlib.crc32(cell.corruption.encode()) >> 1
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), number), cell.severity)
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed, impl=_GENERATOR), number), cell.severity)
 
 
 def _program(corruption: Corruption) -> Any:
@@ -112,6 +125,6 @@ def _program(corruption: Corruption) -> Any:
 
 
 def _corrupt(corruption: Corruption, state: Any, batch: Mapping[str, Array]) -> Array:
-    key = jax.random.wrap_key_data(state["key"])
+    key = jax.random.wrap_key_data(state["key"], impl=_GENERATOR)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(batch["place"]))
     return corrupt_batch(corruption, keys, batch["image"], state["constants"])

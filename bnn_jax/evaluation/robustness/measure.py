@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array, lax
 
 from bnn_jax.data import normalize
-from bnn_jax.evaluation.robustness.outcomes import AMONG_FIVE, RIGHT, UNKNOWN, WRONG, Outcomes, resume
+from bnn_jax.evaluation.robustness.outcomes import AMONG_FIVE, CLEAN, RIGHT, UNKNOWN, WRONG, Cell, Outcomes, resume
 from bnn_jax.evaluation.robustness.parts import Reading, Suite
 from bnn_jax.evaluation.robustness.prepare import prepare
 from bnn_jax.evaluation.robustness.progress import Steps
@@ -59,19 +59,33 @@ def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
     if path.is_file() and not known and not outcomes.others and jax.process_index() == 0:
         print(f"{path} holds nothing of these weights and images: it is measured anew, and will be replaced.")
 
+    def grown() -> bool:
+        return int(np.sum(outcomes.values != UNKNOWN)) > known
+
     def save() -> None:
+        # While it is nothing, what the file holds of other images stays.
+        if jax.process_index() == 0 and grown():
+            outcomes.save(path)
+
+    def told() -> dict[str, Any]:
+        summary = summarize(outcomes)
         if jax.process_index() == 0:
             outcomes.save(path)
-            write_json(path.with_suffix(".json"), summarize(outcomes))
+            write_json(path.with_suffix(".json"), summary)
+        return summary
 
-    if np.any(outcomes.values == UNKNOWN):
-        info = experiment.splits.info
-        variables = parallel.replicate(prepared.variables)
-        step = parallel.parallelize(make_outcome_step(experiment.model, info.mean, info.std))
-        _run(suite, outcomes, _reading(experiment), lambda batch: step(variables, batch), save)
-    else:
-        save()
-    return summarize(outcomes), outcomes
+    wanted = [cell for cell in outcomes.cells if cell != CLEAN or suite.paired is not None]
+    try:
+        if not all(outcomes.known(cell) for cell in wanted):
+            info = experiment.splits.info
+            variables = parallel.replicate(prepared.variables)
+            step = parallel.parallelize(make_outcome_step(experiment.model, info.mean, info.std))
+            _run(suite, outcomes, wanted, _reading(experiment), lambda batch: step(variables, batch), save)
+    except BaseException:
+        if grown():
+            told()
+        raise
+    return told(), outcomes
 
 
 def _reading(experiment: Experiment) -> Reading:
@@ -82,39 +96,35 @@ def _reading(experiment: Experiment) -> Reading:
 
 
 def _run(
-    suite: Suite, outcomes: Outcomes, reading: Reading, step: Callable[[Any], Any], save: Callable[[], None]
+    suite: Suite,
+    outcomes: Outcomes,
+    wanted: Sequence[Cell],
+    reading: Reading,
+    step: Callable[[Any], Any],
+    save: Callable[[], None],
 ) -> None:
-    """Measures what is not known; whatever ends it, what was measured is saved.
-
-    If that is nothing, what a file holds of other images stays.
-    """
+    """Measures what is not known of the cells that are wanted, and saves it now and then."""
     size = reading.batch_size
     starts = range(0, len(suite), size)
-    total = len(outcomes.cells) * len(starts)
-    done = sum(outcomes.known(cell, start, size) for cell in outcomes.cells for start in starts)
+    total = len(wanted) * len(starts)
+    done = sum(outcomes.known(cell, start, size) for cell in wanted for start in starts)
     waiting: deque[tuple[Any, int, Any]] = deque()
-    saved, measured = time.monotonic(), 0
+    saved = time.monotonic()
 
     def settle(most: int) -> None:
-        nonlocal measured
         while len(waiting) > most:
             cell, first, found = waiting.popleft()
             outcomes.record(cell, first, np.asarray(found))
-            measured += 1
 
-    try:
-        with Steps(total, done, quiet=jax.process_index() != 0) as steps:
-            for part in suite.parts(outcomes, reading):
-                waiting.append((part.cell, part.first, step(part.batch)))
-                settle(_IN_FLIGHT)
-                steps.advance(f"{part.cell.corruption} {part.cell.severity or ''}".strip())
-                if measured and time.monotonic() - saved > _SAVE_EVERY:
-                    save()
-                    saved = time.monotonic()
-            settle(0)
-    finally:
-        if measured:
-            save()
+    with Steps(total, done, quiet=jax.process_index() != 0) as steps:
+        for part in suite.parts(outcomes, reading):
+            waiting.append((part.cell, part.first, step(part.batch)))
+            settle(_IN_FLIGHT)
+            steps.advance(f"{part.cell.corruption} {part.cell.severity or ''}".strip())
+            if time.monotonic() - saved > _SAVE_EVERY:
+                save()
+                saved = time.monotonic()
+        settle(0)
 
 
 def make_outcome_step(model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Callable[..., Array]:

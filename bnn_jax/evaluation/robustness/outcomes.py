@@ -26,8 +26,8 @@ class Cell(NamedTuple):
 
 
 CLEAN = Cell("clean", 0)
-# Settings of one part of the images, None where that part is not there: the order of clean ones, frost's textures.
-_PARTS = {"paired": CLEAN.corruption, "frost": "frost"}
+# Settings that make no image another: what is asked for, what is told of it, and what is of one corruption alone.
+_ASIDE = dict.fromkeys(("names", "caveat", "paired", "own_crc32"))
 
 
 def cells_of(names: Sequence[str]) -> tuple[Cell, ...]:
@@ -94,8 +94,8 @@ def resume(path: Path, settings: dict[str, Any], names: Sequence[str], images: i
     What is measured whole stays among the cells, and in the setting "names", asked for or not; what is measured in part
     and not asked for is kept among the others. Of a measurement of other settings nothing is taken.
 
-    Clean images may have been absent before, or may be now ("paired"), and so may frost with its textures ("frost"):
-    that makes no other images others. Where they are absent now, what was known of them stays.
+    Images of one corruption may be others than before ("own_crc32"): that makes none of another others. Where they are
+    absent, as clean ones may be, or not asked for, what was known of them stays.
 
     Args:
       path: the file, which may be damaged or not there.
@@ -116,15 +116,13 @@ def resume(path: Path, settings: dict[str, Any], names: Sequence[str], images: i
             )
     except (ValueError, KeyError, OSError, zipfile.BadZipFile):
         return fresh
-    aside = dict.fromkeys(("names", "caveat", *_PARTS))
-    if {**before, **aside} != {**settings, **aside} or values.shape[1:] != (images,):
+    if {**before, **_ASIDE} != {**settings, **_ASIDE} or values.shape[1:] != (images,):
         return fresh
-    old = {Cell(*cell): row for cell, row in zip(cells, values, strict=True)}
-    for key, corruption in _PARTS.items():
-        if settings.get(key) is None:
-            settings = {**settings, key: before.get(key)}
-        elif settings[key] != before.get(key):
-            old = {cell: row for cell, row in old.items() if cell.corruption != corruption}
+    own, own_before = settings["own_crc32"], before["own_crc32"]
+    others = {name for name in own if own[name] != own_before.get(name)}
+    old = {Cell(*cell): row for cell, row in zip(cells, values, strict=True) if cell[0] not in others}
+    paired = before["paired"] if settings["paired"] is None else settings["paired"]
+    settings = {**settings, "paired": paired, "own_crc32": {**own_before, **own}}
     names = [name for name in ALL if name in names or _whole(name, old)]
     known = blank({**settings, "names": names}, names, images)
     for cell in known.cells:

@@ -50,6 +50,14 @@ class Suite(Protocol):
 
     def __len__(self) -> int: ...
 
+    def identity(self) -> dict[str, Any]:
+        """What tells these images from others wherever they lie, as JSON has it: the same keys for every suite.
+
+        "own_crc32" holds checksums of what one corruption alone consists of, by its name, "clean" for the images
+        themselves. The other entries are of all images.
+        """
+        ...
+
     def parts(self, outcomes: Outcomes, reading: Reading) -> Iterator[Part]:
         """Batches, in any order."""
         ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.corruptions.record import tables
 from bnn_jax.evaluation.robustness import published
 from bnn_jax.evaluation.robustness.generated import Generated
-from bnn_jax.evaluation.robustness.identity import PIXELS, beside_alexnet, caveat, checksum
+from bnn_jax.evaluation.robustness.identity import beside_alexnet, caveat, checksum
 from bnn_jax.evaluation.robustness.parts import Suite
 from bnn_jax.evaluation.robustness.request import GENERATED, JPEG85, MEMORY, Request
 from bnn_jax.evaluation.runs import load
@@ -22,7 +21,6 @@ from bnn_jax.training.experiment import Experiment
 _PUBLISHED = {"cifar10_c": published.cifar10_c, "imagenet_c": published.imagenet_c}
 # Larger images are taken for photographs.
 _SMALL_SIDE = 64
-_STORED = {"cifar10_c": MEMORY, "imagenet_c": JPEG85}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +60,7 @@ def prepare(workdir: Path, request: Request) -> Prepared:
     settings = {
         "suite": request.suite,
         "dataset": info.name,
+        "image_shape": list(info.image_shape),
         "severities_of": variant,
         "checkpoint": request.checkpoint,
         "step": int(state.step),
@@ -69,12 +68,12 @@ def prepare(workdir: Path, request: Request) -> Prepared:
         "examples": len(suite),
         "seed": request.seed if request.suite == GENERATED else None,
         "names": list(names),
-        "weights": checksum(state.variables),
-        "labels": None if suite.labels is None else checksum(suite.labels),
+        "weights_crc32": checksum(state.variables),
+        "labels_crc32": None if suite.labels is None else checksum(suite.labels),
         "paired": suite.paired,
-        "alexnet": beside_alexnet(info, variant),
+        "beside_alexnet": beside_alexnet(info, variant),
         "caveat": caveat(info, variant),
-        **_images(request, names, variant, info.image_shape),
+        **suite.identity(),
     }
     return Prepared(experiment, state.variables, suite, settings)
 
@@ -114,12 +113,3 @@ def _suite(request: Request, names: tuple[str, ...], experiment: Experiment) -> 
         # What is missing is to be known before anything is measured.
         tables(corruption, variant, info.image_shape)
     return Generated(test, info.image_shape, chosen, variant, request.seed, request.stored == JPEG85), variant
-
-
-def _images(request: Request, names: Sequence[str], variant: str, shape: tuple[int, int, int]) -> dict[str, Any]:
-    """Which images they are: the folder of published ones; the version and the frost of generated ones."""
-    if request.suite != GENERATED:
-        folder = str(Path(request.images).expanduser().resolve())
-        return {"images": folder, "frost": None, "pixels": None, "stored": _STORED[request.suite]}
-    frost = checksum(tables(corruptions.frost, variant, shape).textures[0]) if "frost" in names else None
-    return {"images": None, "frost": frost, "pixels": PIXELS, "stored": request.stored}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from bnn_jax.data import Absent, DatasetInfo, Source, array_source, eval_batches
 from bnn_jax.data.image_folder import FolderRecords, folder_records
 from bnn_jax.data.images import ImageSource, Records, View
 from bnn_jax.evaluation.corruptions import CIFAR10_C, SEVERITIES
-from bnn_jax.evaluation.robustness.identity import labels_of
+from bnn_jax.evaluation.robustness.identity import checksum, labels_of, sample_checksum
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, Cell, Outcomes
 from bnn_jax.evaluation.robustness.parts import Part, Reading, Tail
 from bnn_jax.training import parallel
@@ -30,21 +31,31 @@ class Published:
       open: finds those of a cell; the clean ones are the run's own test set, which may be `Absent`.
       labels: of the images, (count,).
       paired: whether the clean images are known to be the same ones in the same order; None if they are absent.
+      names: of the corruptions.
     """
 
     count: int
     open: Callable[[Cell], Source]
     labels: np.ndarray
     paired: bool | None
+    names: tuple[str, ...]
 
     def __len__(self) -> int:
         return self.count
+
+    def identity(self) -> dict[str, Any]:
+        """A sample of the images of each corruption, at the highest severity; of the clean ones, their order too."""
+        own = {name: sample_checksum(self.open(Cell(name, SEVERITIES[-1]))) for name in self.names}
+        if self.paired is not None:
+            clean = sample_checksum(self.open(CLEAN))
+            own[CLEAN.corruption] = checksum([np.uint32(clean), np.bool_(self.paired)])
+        return {"images_crc32": None, "pixels_version": None, "stored": None, "own_crc32": own}
 
     def parts(self, outcomes: Outcomes, reading: Reading) -> Iterator[Part]:
         """Batches of which the outcomes are not known yet, one corruption after the other."""
         size = reading.batch_size
         for cell in outcomes.cells:
-            if cell == CLEAN and isinstance(self.open(CLEAN), Absent):
+            if cell == CLEAN and self.paired is None:
                 continue
             starts = range(0, self.count, size)
             first = next((start for start in starts if not outcomes.known(cell, start, size)), None)
@@ -106,7 +117,7 @@ def cifar10_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source)
         images = np.load(path, mmap_mode="r")
         return array_source(images[part], labels[part], info.num_classes, str(path))
 
-    return Published(count, find, first, None if isinstance(test, Absent) else clean is not None)
+    return Published(count, find, first, None if isinstance(test, Absent) else clean is not None, tuple(names))
 
 
 def imagenet_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source) -> Published:
@@ -146,7 +157,7 @@ def imagenet_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source
     paired = None if isinstance(test, Absent) else _same_images(source.records, test)
     labels = labels_of(source)
     assert labels is not None
-    return Published(len(source), find, labels, paired)
+    return Published(len(source), find, labels, paired, tuple(names))
 
 
 def present(suite: str, root: Path, name: str) -> bool:

@@ -14,6 +14,9 @@ from bnn_jax.evaluation.robustness.picture import heat_map
 from bnn_jax.evaluation.robustness.request import GENERATED, MEMORY, Request
 from bnn_jax.training.console import table
 
+# Of ImageNet-C's images, and of those AlexNet's errors are of.
+_USUAL_SIZE = (224, 224)
+
 
 def robustness(workdir: Path, request: Request) -> dict[str, Any]:
     """Measures a run (`measure.measure`), shows the result and draws it.
@@ -73,16 +76,24 @@ def conclusions(summary: Mapping[str, Any]) -> list[str]:
     }
     found = {key: summary[key] for key in named if summary.get(key)}
     told = [f"{named[key]}: {100 * value['error']:.2f} % ({_interval(value)})" for key, value in found.items()]
+    if summary["beside_alexnet"] and absent:
+        told.append(f"no mCE, which is of all {len(COMMON)}")
+    elif summary["beside_alexnet"] and not summary["clean"]:
+        told.append("no relative mCE: the run's own test images, the clean ones, are not there (--data_directory)")
     return [*told, *([summary["caveat"]] if summary["caveat"] else [])]
 
 
 def _caveat(summary: Mapping[str, Any]) -> str:
-    """What is to be known before a figure of generated images is set beside a paper's."""
-    if summary["suite"] != GENERATED:
-        return ""
-    if summary["stored"] == MEMORY:
-        return " (generated in memory; ImageNet-C is stored as JPEG 85: not comparable with published mCE)"
-    return " (generated and stored as JPEG 85: other draws than ImageNet-C's)"
+    """What is to be known before a figure is set beside a paper's: how images were made, and their size."""
+    told = []
+    if summary["suite"] == GENERATED and summary["stored"] == MEMORY:
+        told.append("generated in memory; ImageNet-C is stored as JPEG 85: not comparable with published mCE")
+    elif summary["suite"] == GENERATED:
+        told.append("generated and stored as JPEG 85: other draws than ImageNet-C's")
+    height, width = summary["image_shape"][:2]
+    if (height, width) != _USUAL_SIZE:
+        told.append(f"of {height} x {width} pixels, where severities and AlexNet's errors are of 224 x 224")
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def _interval(entry: Mapping[str, Any]) -> str:

@@ -32,9 +32,9 @@ def summarize(outcomes: Outcomes) -> dict[str, Any]:
       corruption is measured; "clean", error and counts of the images themselves, None if they are not there;
       "corruptions", for each its errors and counts at severities 1 to 5, their mean "error" and its 95 % "interval";
       "mean_error" over those of the 15 common corruptions which "mean_over" names, with its interval; and, if the
-      setting "alexnet" says that errors may be set beside AlexNet's and those are all 15, "mce" and "relative_mce", the
-      latter without an interval if the clean images are not known to be in the corrupted ones' order (setting
-      "paired"). Errors are shares in [0, 1].
+      setting "beside_alexnet" says that errors may be set beside AlexNet's and those are all 15, "mce" and
+      "relative_mce", the latter without an interval if the clean images are not known to be in the corrupted ones'
+      order (setting "paired"). Errors are shares in [0, 1].
     """
     errors = errors_of(outcomes)
     clean = outcomes.row(CLEAN)
@@ -43,7 +43,7 @@ def summarize(outcomes: Outcomes) -> dict[str, Any]:
     if common(errors):
         per_image["mean_error"] = mce.mean_error(common(errors))
     wrong = np.not_equal(clean, RIGHT)
-    alexnet = outcomes.settings["alexnet"]
+    alexnet = outcomes.settings["beside_alexnet"]
     if alexnet and len(common(errors)) == len(COMMON):
         per_image["mce"] = mce.mce(errors)
         if knows_clean:

@@ -5,8 +5,10 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bnn_jax.config import DataConfig, component
+from bnn_jax.data import image_folder
 from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.robustness import compare, outcomes
 from bnn_jax.evaluation.robustness.request import Request
@@ -50,8 +52,8 @@ def test_runs_are_compared_image_by_image(folder, tmp_path, capsys):
 
 
 def test_what_is_known_of_all_runs_is_compared(tmp_path):
-    def known(*names, frost=None):
-        found = outcomes.blank({"names": list(names), "frost": frost}, names, 4)
+    def known(*names, **own):
+        found = outcomes.blank({"names": list(names), "own_crc32": own}, names, 4)
         found.values[1:] = np.arange(len(found.values) - 1)[:, None] % 3
         return found
 
@@ -61,8 +63,8 @@ def test_what_is_known_of_all_runs_is_compared(tmp_path):
     assert alike["one"].cells == outcomes.cells_of(("frost", "fog"))
     np.testing.assert_array_equal(alike["one"].values[1:], one.values[6:])
     np.testing.assert_array_equal(alike["two"].values[1:], two.values[1:11])
-    for frost, names in ((6, ("frost", "fog")), (None, ("fog",))):
-        alike = compare._alike({"one": one, "two": known(*names, frost=frost)})
+    for names, own in ((("frost", "fog"), {"frost": 6}), (("fog",), {})):
+        alike = compare._alike({"one": one, "two": known(*names, **own)})
         assert alike["one"].settings["names"] == ["fog"]
 
 
@@ -78,14 +80,37 @@ def test_runs_of_different_data_are_refused_before_anything_is_measured(folder, 
     data = DataConfig(source=component(tiny_cifar), batch_size=8, eval_batch_size=6, crop_padding=0)
     other = run(tmp_path / "other", data=data)
     with pytest.raises(
-        ValueError, match=r"one and other cannot be .* dataset \(digits and cifar10\), examples \(359 and"
+        ValueError, match=r"one and other cannot be .* dataset \(digits and cifar10\), .* examples \(359 and"
     ):
         compare.compare([folder, other], REQUEST)
-    settings = dict.fromkeys(compare._SAME, 1)
-    compare._check_same({"one": {**settings, "weights": 1}, "two": {**settings, "weights": 2}})
-    for key in compare._SAME:
-        with pytest.raises(ValueError, match=rf"one and three cannot be compared, they differ in {key} \(1 and 2\): "):
-            compare._check_same({"one": settings, "two": settings, "three": {**settings, key: 2}})
+
+
+def photographs(folder, size, shade=120):
+    """A run of a few photographs, shown at a size."""
+    for i, place in enumerate(("train/a", "train/b", "val/a", "val/b")):
+        (folder / "photos" / place).mkdir(parents=True)
+        Image.new("RGB", (90, 90), (90, shade, 20 * i)).save(folder / "photos" / place / "1.png")
+    source = component(image_folder, directory=str(folder / "photos"), size=size, resize=80)
+    return run(folder / "run", data=DataConfig(source=source, batch_size=2, eval_batch_size=2, crop_padding=0))
+
+
+@pytest.mark.parametrize(
+    ("size", "shade", "differs"),
+    [(80, 120, r"image_shape \(\[72, 72, 3\] and \[80, 80, 3\]\), images_crc32"), (72, 121, "images_crc32")],
+)
+def test_the_same_set_at_another_size_or_of_other_pixels_is_other_data(tmp_path, never_measured, size, shade, differs):
+    one, other = photographs(tmp_path / "one", 72), photographs(tmp_path / "other", size, shade)
+    request = Request(leave_out=("frost",))
+    with pytest.raises(ValueError, match=rf"one/run and other/run cannot be compared, they differ in {differs} \("):
+        compare.compare([one, other], request)
+
+
+def test_published_images_that_differ_in_one_corruption_are_named():
+    settings = {**dict.fromkeys(compare._SAME, 1), "own_crc32": {"fog": 1, "snow": 2}, "weights_crc32": 1}
+    # Clean images may be there for one run and not for the other.
+    compare._check_same({"one": settings, "two": {**settings, "own_crc32": {"fog": 1, "clean": 3}, "weights_crc32": 2}})
+    with pytest.raises(ValueError, match="one and two cannot be compared, they differ in the images of snow: "):
+        compare._check_same({"one": settings, "two": {**settings, "own_crc32": {"fog": 1, "snow": 3}}})
 
 
 def test_why_mce_is_missed_is_said_once(capsys):
@@ -98,6 +123,12 @@ def test_where_nothing_can_be_written_nothing_is_measured(tmp_path, never_measur
     (tmp_path / "file").touch()
     with pytest.raises(PermissionError, match=r"expected a folder to write the comparison to.* --out DIR"):
         compare.compare([tmp_path / "a", tmp_path / "b"], REQUEST, str(tmp_path / "file"))
+
+
+def test_a_stage_is_called_by_its_recipe_too(tmp_path):
+    names = compare._short([tmp_path / "teacher", tmp_path / "teacher" / "teacher"])
+    assert names == ["teacher", "teacher/teacher"]
+    assert compare._short([tmp_path / "a" / "b", tmp_path / "a" / "c"]) == ["b", "c"]
 
 
 def test_names_of_many_runs_are_cut_and_stay_apart():

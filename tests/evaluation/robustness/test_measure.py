@@ -1,6 +1,7 @@
 """A run under generated corruptions: the same whatever it is measured in, continued, compared."""
 
 import json
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bnn_jax.config import DataConfig, component
-from bnn_jax.data import image_folder, normalize
+from bnn_jax.data import Absent, image_folder, normalize
 from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.robustness import generated, measure, outcomes, prepare, report
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, UNKNOWN, Cell
@@ -153,11 +154,11 @@ def test_frost_is_added_left_out_and_there_again_and_nothing_else_is_measured_ag
         for names in (("contrast",), ("contrast", "frost"))
     )
     _, first = measure.measure(folder, without)
-    assert (recorded, first.settings["frost"]) == ({"clean", "contrast"}, None)
+    assert (recorded, first.settings["own_crc32"]) == ({"clean", "contrast"}, {})
     recorded.clear()
     summary, whole = measure.measure(folder, both)
     assert recorded == {"frost"}
-    assert summary["frost"] is not None
+    assert list(summary["own_crc32"]) == ["frost"]
     for cell in first.cells:
         np.testing.assert_array_equal(whole.row(cell), first.row(cell))
     recorded.clear()
@@ -210,7 +211,7 @@ def test_best_last_and_other_seeds_keep_what_was_measured_of_each(folder, monkey
 def test_a_measurement_that_comes_to_nothing_leaves_that_of_other_images_as_it_was(folder, monkeypatch, capsys):
     measure.measure(folder, REQUEST)
     before = (folder / "corruptions.npz").read_bytes(), (folder / "corruptions.json").read_bytes()
-    monkeypatch.setattr(prepare, "PIXELS", prepare.PIXELS + 1)
+    monkeypatch.setattr(generated, "PIXELS", generated.PIXELS + 1)
 
     def unreadable(*_):
         raise ValueError("no images")
@@ -228,7 +229,7 @@ def test_other_weights_of_the_same_step_are_measured_anew(folder, tmp_path):
     other = run(tmp_path / "other", seed=1)
     (other / "corruptions.npz").write_bytes((folder / "corruptions.npz").read_bytes())
     found, again = measure.measure(other, REQUEST)
-    assert {key for key in summary if isinstance(summary[key], int) and summary[key] != found[key]} == {"weights"}
+    assert {key for key in summary if isinstance(summary[key], int) and summary[key] != found[key]} == {"weights_crc32"}
     assert np.any(again.values != first.values)
 
 
@@ -265,16 +266,62 @@ def test_where_mce_is_missed_the_reason_is_told_and_changes_no_measurement(tmp_p
     assert not recorded
 
 
-def test_published_images_are_measured_as_they_are(tmp_path):
-    names, rng = ("fog", "snow"), np.random.default_rng(1)
+def published_cifar(folder, names=("fog", "snow"), seed=1):
+    """Random images in CIFAR-10-C's files, and their labels."""
+    rng = np.random.default_rng(seed)
     images = {name: rng.integers(0, 256, (40, 32, 32, 3), np.uint8) for name in names}
     labels = np.tile(tiny_cifar().test.labels, 5)
+    folder.mkdir(exist_ok=True)
     for name, values in {**images, "labels": labels}.items():
-        np.save(tmp_path / f"{name}.npy", values)
+        np.save(folder / f"{name}.npy", values)
+    return images, labels
+
+
+def of_published(folder, names=("fog", "snow")):
+    return Request("cifar10_c", str(folder), tuple(name for name in corruptions.ALL if name not in names))
+
+
+def test_published_images_are_known_wherever_they_lie(tmp_path, recorded):
     data = DataConfig(source=component(tiny_cifar), batch_size=8, eval_batch_size=6, crop_padding=0)
     folder = run(tmp_path / "run", data=data)
-    left_out = tuple(name for name in corruptions.ALL if name not in names)
-    summary, found = measure.measure(folder, Request("cifar10_c", str(tmp_path), left_out))
+    published_cifar(tmp_path / "here")
+    measure.measure(folder, of_published(tmp_path / "here"))
+    recorded.clear()
+    (tmp_path / "here").rename(tmp_path / "there")
+    measure.measure(folder, of_published(tmp_path / "there"))
+    assert not recorded
+    images, _ = published_cifar(tmp_path / "other", seed=2)
+    np.save(tmp_path / "there" / "snow.npy", images["snow"])
+    measure.measure(folder, of_published(tmp_path / "there"))
+    assert recorded == {"snow"}
+
+
+def test_published_images_without_the_clean_ones_are_measured_to_the_end(tmp_path, recorded, monkeypatch):
+    data = DataConfig(source=component(tiny_cifar), batch_size=8, eval_batch_size=6, crop_padding=0)
+    folder = run(tmp_path / "run", data=data)
+    published_cifar(tmp_path / "there")
+    absent = replace(tiny_cifar(), test=Absent(8))
+    monkeypatch.setattr(prepare, "open_splits", lambda config, dry: absent)
+    steps = []
+    monkeypatch.setattr(measure.Steps, "advance", lambda self, what: steps.append(self._total))
+    # Two corruptions at 5 severities, 8 images in batches of 6.
+    summary = report.robustness(folder, of_published(tmp_path / "there"))
+    assert summary["complete"]
+    assert summary["clean"] is None
+    assert steps == [20] * 20
+    (folder / "cifar10_c.json").unlink()
+    recorded.clear()
+    assert report.robustness(folder, of_published(tmp_path / "there")) == summary
+    assert not recorded
+    assert json.loads((folder / "cifar10_c.json").read_text()) == summary
+
+
+def test_published_images_are_measured_as_they_are(tmp_path):
+    names = ("fog", "snow")
+    images, labels = published_cifar(tmp_path)
+    data = DataConfig(source=component(tiny_cifar), batch_size=8, eval_batch_size=6, crop_padding=0)
+    folder = run(tmp_path / "run", data=data)
+    summary, found = measure.measure(folder, of_published(tmp_path))
     assert (summary["severities_of"], summary["examples"], summary["seed"]) == ("cifar10_c", 8, None)
     experiment = assemble(toy.config(data=data))
     info, variables = experiment.splits.info, experiment.init_state().variables

@@ -14,10 +14,12 @@ SETTINGS = {
     "suite": "corruptions",
     "dataset": "toy",
     "step": 3,
-    "alexnet": False,
+    "image_shape": [224, 224, 3],
+    "beside_alexnet": False,
     "caveat": None,
     "paired": True,
     "stored": "memory",
+    "own_crc32": {},
     "names": list(NAMES),
 }
 
@@ -75,7 +77,7 @@ class TestResume:
         again = outcomes.resume(tmp_path / "a.npz", SETTINGS, NAMES, 10)
         np.testing.assert_array_equal(again.values, found.values)
 
-    @pytest.mark.parametrize("change", [{"step": 4}, {"dataset": "other"}, {"weights": 7}])
+    @pytest.mark.parametrize("change", [{"step": 4}, {"dataset": "other"}, {"weights_crc32": 7}])
     def test_another_checkpoint_begins_anew(self, tmp_path, change):
         measured().save(tmp_path / "a.npz")
         again = outcomes.resume(tmp_path / "a.npz", {**SETTINGS, **change}, NAMES, 10)
@@ -83,26 +85,37 @@ class TestResume:
         assert (outcomes.resume(tmp_path / "a.npz", SETTINGS, NAMES, 11).values == UNKNOWN).all()
 
     @pytest.mark.parametrize(
-        ("before", "now", "kept"), [(None, True, False), (False, True, False), (True, None, True), (True, True, True)]
+        ("before", "now", "paired", "kept"),
+        [
+            ({}, {"clean": 5}, True, False),
+            ({"clean": 4}, {"clean": 5}, True, False),
+            ({"clean": 5}, {}, None, True),
+            ({"clean": 5}, {"clean": 5}, True, True),
+        ],
     )
-    def test_clean_images_in_another_order_are_measured_again_and_they_alone(self, tmp_path, before, now, kept):
-        found = measured(paired=before)
+    def test_clean_images_that_are_others_are_measured_again_and_they_alone(self, tmp_path, before, now, paired, kept):
+        found = measured(paired=True if before else None, own_crc32=before)
         found.save(tmp_path / "a.npz")
-        again = outcomes.resume(tmp_path / "a.npz", {**SETTINGS, "paired": now}, NAMES, 10)
+        settings = {**SETTINGS, "paired": paired, "own_crc32": now}
+        again = outcomes.resume(tmp_path / "a.npz", settings, NAMES, 10)
         np.testing.assert_array_equal(again.values[1:], found.values[1:])
         assert again.known(CLEAN) == kept
-        assert again.settings["paired"] is True
+        assert (again.settings["paired"], again.settings["own_crc32"]) == (True, {"clean": 5})
 
-    @pytest.mark.parametrize(("before", "now", "kept", "told"), [(5, 6, False, 6), (5, None, True, 5), (5, 5, True, 5)])
-    def test_frost_of_other_textures_is_measured_again_and_it_alone(self, tmp_path, before, now, kept, told):
-        names = ("snow", "frost")
-        found = measured(names, frost=before)
+    @pytest.mark.parametrize(
+        ("now", "kept", "told"), [({"fog": 6}, False, 6), ({}, True, 5), ({"fog": 5, "snow": 1}, True, 5)]
+    )
+    def test_a_corruption_of_other_images_is_measured_again_and_it_alone(self, tmp_path, now, kept, told):
+        found = measured(("snow", "fog"), own_crc32={"snow": 1, "fog": 5})
         found.save(tmp_path / "a.npz")
-        settings = {**SETTINGS, "names": list(names), "frost": now}
-        again = outcomes.resume(tmp_path / "a.npz", settings, names, 10)
-        np.testing.assert_array_equal(again.values[:6], found.values[:6])
-        assert [again.known(Cell("frost", severity)) for severity in SEVERITIES] == [kept] * 5
-        assert again.settings["frost"] == told
+        settings = {**SETTINGS, "names": ["snow", "fog"], "own_crc32": now}
+        again = outcomes.resume(tmp_path / "a.npz", settings, ("snow", "fog"), 10)
+        assert again.cells == found.cells
+        for cell in found.cells:
+            assert again.known(cell) == (kept or cell.corruption != "fog")
+            if again.known(cell):
+                np.testing.assert_array_equal(again.row(cell), found.row(cell))
+        assert again.settings["own_crc32"] == {"snow": 1, "fog": told}
 
     def test_a_damaged_file_begins_anew(self, tmp_path):
         (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 and no more")
@@ -149,7 +162,7 @@ class TestSummary:
         assert "mean_error" not in summary
 
     def test_imagenet_is_put_beside_alexnet(self):
-        summary = summarize(measured(tuple(COMMON), alexnet=True))
+        summary = summarize(measured(tuple(COMMON), beside_alexnet=True))
         errors = {name: np.array(entry["errors"]) for name, entry in summary["corruptions"].items()}
         np.testing.assert_allclose(summary["mce"]["error"], mce.mce(errors))
         relative = mce.relative_mce(errors, np.array(summary["clean"]["error"]))
@@ -159,7 +172,7 @@ class TestSummary:
 
     def test_of_clean_images_in_another_order_only_the_mean_is_told(self):
         names = tuple(COMMON)
-        known, unknown = (summarize(measured(names, alexnet=True, paired=paired)) for paired in (True, False))
+        known, unknown = (summarize(measured(names, beside_alexnet=True, paired=paired)) for paired in (True, False))
         np.testing.assert_allclose(unknown["relative_mce"]["error"], known["relative_mce"]["error"])
         assert unknown["relative_mce"]["interval"] is None
         assert unknown["mce"] == known["mce"]
@@ -172,17 +185,30 @@ class TestSummary:
         [
             ({"stored": "memory"}, "mCE (generated in memory; ImageNet-C is stored as JPEG 85: not comparable"),
             ({"stored": "jpeg85"}, "mCE (generated and stored as JPEG 85: other draws than ImageNet-C's):"),
-            ({"stored": "jpeg85", "suite": "imagenet_c"}, "mCE: "),
+            ({"stored": None, "suite": "imagenet_c"}, "mCE: "),
+            (
+                {"stored": None, "suite": "imagenet_c", "image_shape": [128, 96, 3]},
+                "mCE (of 128 x 96 pixels, where severities and AlexNet's errors are of 224 x 224): ",
+            ),
         ],
     )
     def test_mce_says_of_which_images_it_is(self, settings, told):
-        lines = conclusions(summarize(measured(tuple(COMMON), alexnet=True, **settings)))
+        lines = conclusions(summarize(measured(tuple(COMMON), beside_alexnet=True, **settings)))
         assert [line for line in lines if line.startswith(told)]
         assert [line for line in lines if line.startswith(f"relative {told}")]
 
     def test_without_frost_there_is_no_mce(self):
         names = tuple(name for name in COMMON if name != "frost")
-        summary = summarize(measured(names, alexnet=True))
+        summary = summarize(measured(names, beside_alexnet=True))
         assert summary["complete"]
         assert "mce" not in summary
         assert len(summary["mean_over"]) == 14
+        assert conclusions(summary)[-1] == "no mCE, which is of all 15"
+
+    def test_without_clean_images_there_is_no_relative_mce(self):
+        found = measured(tuple(COMMON), beside_alexnet=True, paired=None)
+        found.row(CLEAN)[:] = UNKNOWN
+        summary = summarize(found)
+        assert "mce" in summary
+        assert "relative_mce" not in summary
+        assert "no relative mCE: the run's own test images" in conclusions(summary)[-1]

@@ -1,0 +1,52 @@
+"""What the pictures show of the figures they are drawn from."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from bnn_jax.evaluation.robustness import picture
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are drawn."""
+    made = []
+
+    def figure(*size):
+        made.append(whole(*size))
+        return made[-1]
+
+    whole = picture.figure
+    monkeypatch.setattr(picture, "figure", figure)
+    return made
+
+
+def test_the_heat_map_has_every_corruption_at_every_severity(drawn, tmp_path):
+    errors = {"zoom_blur": [0.1, 0.2, 0.3, 0.4, 0.5], "fog": [0.05, 0.15, 0.25, 0.35, 0.955]}
+    summary = {
+        "corruptions": {name: {"errors": values} for name, values in errors.items()},
+        "clean": {"error": 0.047},
+        "dataset": "toy",
+        "suite": "corruptions",
+    }
+    picture.heat_map(summary, tmp_path / "a.png")
+    axes = drawn[0].axes[0]
+    np.testing.assert_allclose(axes.images[0].get_array(), 100 * np.array(list(errors.values())))
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["zoom blur", "fog"]
+    assert [text.get_text() for text in axes.texts][-2:] == ["35.0", "95.5"]
+    assert axes.get_title() == "Error, %: toy, corruptions, clean 4.7 %"
+    picture.heat_map({**summary, "clean": None}, tmp_path / "b.png")
+    assert drawn[1].axes[0].get_title() == "Error, %: toy, corruptions"
+
+
+def test_bars_of_a_corruption_stand_beside_each_other(drawn, tmp_path):
+    runs = {"one": [0.1, 0.2], "two": [0.3, 0.4], "three": [0.5, 0.6]}
+    picture.bars(["fog", "zoom_blur"], runs, "a title", tmp_path / "a.png")
+    axes = drawn[0].axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["fog", "zoom blur"]
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == list(runs)
+    bars = sorted(axes.patches, key=lambda bar: bar.get_x())
+    np.testing.assert_allclose([bar.get_height() for bar in bars], [10, 30, 50, 20, 40, 60])
+    edges = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars]
+    assert all(right <= left for (_, right), (left, _) in pairwise(edges))
