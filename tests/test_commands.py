@@ -276,10 +276,15 @@ class TestSuite:
     import os, runpy, signal
     from bnn_jax.evaluation.robustness.outcomes import Outcomes
     recorded = Outcomes.record
+    class Collected:
+        # What is raised here, Python drops.
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            [None for _ in range(10)]
     def record(self, cell, first, values):
         recorded(self, cell, first, values)
-        if cell.corruption == "contrast":
-            os.kill(os.getpid(), signal.SIGTERM)
+        if cell.corruption == "contrast" and first == 0 and cell.severity == 1:
+            Collected()
     Outcomes.record = record
     runpy.run_path("eval.py", run_name="__main__")
     """

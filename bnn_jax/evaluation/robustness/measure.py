@@ -24,6 +24,7 @@ from bnn_jax.evaluation.robustness.summary import summarize
 from bnn_jax.training import parallel
 from bnn_jax.training.eval_step import label_ranks
 from bnn_jax.training.experiment import Experiment
+from bnn_jax.training.signals import StopRequest
 from bnn_jax.training.step import AXIS
 from bnn_jax.training.workdir import write_json
 
@@ -103,7 +104,11 @@ def _run(
     step: Callable[[Any], Any],
     save: Callable[[], None],
 ) -> None:
-    """Measures what is not known of the cells that are wanted, and saves it now and then."""
+    """Measures what is not known of the cells that are wanted, and saves it now and then.
+
+    Raises:
+      KeyboardInterrupt: with its number, after a signal that asks to stop; on all processes after the same batch.
+    """
     size = reading.batch_size
     starts = range(0, len(suite), size)
     total = len(wanted) * len(starts)
@@ -116,15 +121,20 @@ def _run(
             cell, first, found = waiting.popleft()
             outcomes.record(cell, first, np.asarray(found))
 
-    with Steps(total, done, quiet=jax.process_index() != 0) as steps:
-        for part in suite.parts(outcomes, reading):
+    # Python drops what a signal's handler raises in a callback of its garbage collector: asked for instead.
+    with Steps(total, done, quiet=jax.process_index() != 0) as steps, StopRequest() as stop:
+        for number, part in enumerate(suite.parts(outcomes, reading)):
             waiting.append((part.cell, part.first, step(part.batch)))
             settle(_IN_FLIGHT)
             steps.advance(f"{part.cell.corruption} {part.cell.severity or ''}".strip())
+            if stop.requested(number):
+                break
             if time.monotonic() - saved > _SAVE_EVERY:
                 save()
                 saved = time.monotonic()
         settle(0)
+    if stop.signal:
+        raise KeyboardInterrupt(stop.signal)
 
 
 def make_outcome_step(model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Callable[..., Array]:

@@ -1,6 +1,7 @@
 """A suite measured by two processes of two devices each: stopped, continued, the outcomes of one process."""
 
 import numpy as np
+import pytest
 
 from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.robustness import measure, outcomes
@@ -12,7 +13,7 @@ NAMES = ("impulse_noise", "jpeg_compression")
 LEFT_OUT = tuple(name for name in corruptions.ALL if name not in NAMES)
 
 MEASURE = f"""
-    import sys
+    import os, signal, sys, time
     from pathlib import Path
 
     import jax
@@ -33,8 +34,12 @@ MEASURE = f"""
     def watched(self, cell, first, values):
         recorded(self, cell, first, values)
         seen.append((cell, first))
-        if stop and len(seen) == int(stop):
+        if stop.isdigit() and len(seen) == int(stop):
             raise KeyboardInterrupt
+        if stop.startswith("SIG"):
+            if len(seen) == 5 and process == "1":
+                os.kill(os.getpid(), getattr(signal, stop))
+            time.sleep(0.1)  # the notice is on its way
 
     outcomes.Outcomes.record = watched
     try:
@@ -91,6 +96,20 @@ def test_two_processes_stop_continue_and_find_what_one_finds(tmp_path):
         assert len(np.unique(stored["values"])) > 1
     again, _ = measure.measure(folder, Request(leave_out=LEFT_OUT))
     assert again == summary
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_to_one_process_stops_both_after_the_same_batch(tmp_path, name):
+    folder = run(tmp_path / "two")
+    told = [output.splitlines()[-2:] for output in run_two(MEASURE, folder, name)]
+    assert told[0] == told[1]
+    stopped, recorded = told[0]
+    assert stopped == "stopped"
+    number = int(recorded.split()[-1])
+    assert 5 <= number < 33
+    with np.load(folder / "corruptions.npz") as stored:
+        # Of the 359 images' batches of 120 the last one is filled up.
+        assert np.sum(stored["values"] != outcomes.UNKNOWN) in {120 * number - n for n in range(number + 1)}
 
 
 def test_where_the_first_cannot_write_neither_measures(tmp_path):
