@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
@@ -16,7 +17,7 @@ class StopRequest:
 
     A second signal ends the process at once, as usual. On several hosts the request comes from JAX's
     preemption service, which sees to it that all hosts stop after the same step. It waits for SIGTERM, so Ctrl-C
-    is passed on as that.
+    is passed on as that. In another thread than the main one, where Python has no signals, they do as always.
     """
 
     def __init__(self) -> None:
@@ -27,6 +28,7 @@ class StopRequest:
         handlers: dict[int, Handler] = {signal.SIGTERM: self._request, signal.SIGINT: self._request}
         if jax.process_count() > 1:
             handlers = {signal.SIGINT: self._pass_on}
+        handlers = handlers if threading.current_thread() is threading.main_thread() else {}
         for number, handler in handlers.items():
             self._previous[number] = signal.signal(number, handler)
         return self

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import pytest
 
@@ -60,6 +61,19 @@ class TestOneSignal:
         with pytest.raises(KeyError), StopRequest():
             raise KeyError
         assert signal.getsignal(number) is handlers
+
+
+def test_in_another_thread_signals_do_as_always(handlers):
+    found = []
+
+    def ask():
+        with StopRequest() as stop:
+            found.append((signal.getsignal(signal.SIGTERM), stop.requested(1)))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert found == [(handlers, False)]
 
 
 def test_the_other_signal_ends_the_process_too_once_one_was_sent():

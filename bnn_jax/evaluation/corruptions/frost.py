@@ -123,7 +123,7 @@ def _apply(x: Array, uniform: Array, frost: Frost) -> Array:
 @cache
 def frost_of(folder: str = "") -> Corruption:
     """Frost with ImageNet-C's textures from a folder; "" for that of the environment variable BNN_JAX_FROST."""
-    return Corruption("frost", _draw, _apply, partial(_prepare, folder=folder), reads=_named)
+    return Corruption("frost", _draw, _apply, partial(_prepare, folder=folder), reads=tuple if folder else _named)
 
 
 # Shares of the image and of the frost in the sum, and the scale of the textures.

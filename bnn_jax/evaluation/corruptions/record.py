@@ -78,9 +78,8 @@ class Corruption:
         images = jnp.asarray(images)
         _check(images)
         batch = images if images.ndim == 4 else images[None]
-        # Checked for a single image too, which takes the key as it is.
-        keys = image_keys(key, len(batch))
-        keys = key[None] if images.ndim == 3 and key.ndim == 0 else keys
+        _check_key(key, len(batch))
+        keys = key[None] if images.ndim == 3 and key.ndim == 0 else image_keys(key, len(batch))
         height, width, channels = batch.shape[1:]
         all_five = tables(self, variant, (height, width, channels))
         chosen = _chosen(severity, batch)
@@ -114,18 +113,17 @@ def at(constants: Any, severity: int) -> Any:
 
 
 def image_keys(key: Array, count: int) -> Array:
-    """One key for each image: those given, or `fold_in(key, i)`.
+    """One key for each image: those given, or `fold_in(key, i)`."""
+    return key if key.ndim else jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
 
-    Raises:
-      ValueError: If `key` is neither one typed key nor `count` of them.
-    """
+
+def _check_key(key: Array, count: int) -> None:
     typed = hasattr(key, "dtype") and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     if not typed or key.shape not in ((), (count,)):
         raise ValueError(
             f"expected one typed key, or {count}: one for each image, found {getattr(key, 'dtype', type(key))} of "
             f"shape {getattr(key, 'shape', '?')}. Make one with jax.random.key(seed)."
         )
-    return key if key.ndim else jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
 
 
 def to_bytes(x: Array) -> Array:

@@ -14,7 +14,7 @@ import jax
 
 from bnn_jax.evaluation.robustness import mce
 from bnn_jax.evaluation.robustness.measure import measure
-from bnn_jax.evaluation.robustness.outcomes import Outcomes
+from bnn_jax.evaluation.robustness.outcomes import CLEAN, UNKNOWN, Outcomes
 from bnn_jax.evaluation.robustness.picture import bars
 from bnn_jax.evaluation.robustness.prepare import prepare
 from bnn_jax.evaluation.robustness.request import Request
@@ -46,7 +46,7 @@ def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[s
       minus the first run's, with the 95 % interval of a paired bootstrap over images; negative is better.
 
     Raises:
-      FileNotFoundError: as `measure.measure`.
+      FileNotFoundError, KeyboardInterrupt: as `measure.measure`.
       PermissionError: if nothing can be written to `out`.
       ValueError: as `measure.measure`, and if there are fewer than two runs or they are of different data.
     """
@@ -103,7 +103,9 @@ def _check_same(settings: Mapping[str, Mapping[str, Any]]) -> None:
         pairs = {key: (settings[first][key], settings[name][key]) for key in _SAME}
         differs = [f"{key} ({one} and {other})" for key, (one, other) in pairs.items() if one != other]
         own, own_other = settings[first]["own_crc32"], settings[name]["own_crc32"]
-        differs += [f"the images of {key}" for key in own if own_other.get(key, own[key]) != own[key]]
+        # Of published images clean ones may be stored otherwise for each run; corrupted ones are compared all the same.
+        shared = own.keys() & own_other.keys() - {CLEAN.corruption}
+        differs += [f"the images of {key}" for key in sorted(shared) if own[key] != own_other[key]]
         if differs:
             raise ValueError(
                 f"{first} and {name} cannot be compared, they differ in {', '.join(differs)}: compare runs of the same "
@@ -115,9 +117,16 @@ def _alike(found: Mapping[str, Outcomes]) -> dict[str, Outcomes]:
     """Of each run what is known of all of them, which may be more than was asked for now."""
     settings = [outcomes.settings for outcomes in found.values()]
     names = [name for name in settings[0]["names"] if all(name in others["names"] for others in settings)]
+
+    def same(name: str) -> bool:
+        return len({others["own_crc32"].get(name) for others in settings}) == 1
+
     # What was measured before may be of images that are others now.
-    names = [name for name in names if len({others["own_crc32"].get(name) for others in settings}) == 1]
-    return {run: outcomes.only(names) for run, outcomes in found.items()}
+    alike = {run: outcomes.only([name for name in names if same(name)]) for run, outcomes in found.items()}
+    if not same(CLEAN.corruption):
+        for outcomes in alike.values():
+            outcomes.row(CLEAN)[:] = UNKNOWN
+    return alike
 
 
 def _short(workdirs: Sequence[Path]) -> list[str]:

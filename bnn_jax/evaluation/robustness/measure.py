@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from bnn_jax.training.workdir import write_json
 
 _SAVE_EVERY = 60.0
 _IN_FLIGHT = 4
+# Several hosts agree on where to stop by a count, which must not begin anew while the processes live.
+_ASKED = count()
 
 
 def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
@@ -49,6 +52,7 @@ def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
 
     Raises:
       FileNotFoundError: if `workdir` is not the folder of a run, or data or textures are not there.
+      KeyboardInterrupt: with its number, after a signal that asks to stop, once what was measured is written.
       ValueError: if there is no checkpoint, or the data does not fit the network.
     """
     prepared = prepare(workdir, request)
@@ -63,17 +67,19 @@ def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
     def grown() -> bool:
         return int(np.sum(outcomes.values != UNKNOWN)) > known
 
-    def save() -> None:
-        # While it is nothing, what the file holds of other images stays.
-        if jax.process_index() == 0 and grown():
-            outcomes.save(path)
-
-    def told() -> dict[str, Any]:
-        summary = summarize(outcomes)
+    def write() -> dict[str, Any]:
+        # Outcomes first: a summary takes seconds, which a process that is being ended may not have.
         if jax.process_index() == 0:
             outcomes.save(path)
+        summary = summarize(outcomes)
+        if jax.process_index() == 0:
             write_json(path.with_suffix(".json"), summary)
         return summary
+
+    def keep() -> None:
+        # While it is nothing, what the files hold of other images stays.
+        if jax.process_index() == 0 and grown():
+            write()
 
     wanted = [cell for cell in outcomes.cells if cell != CLEAN or suite.paired is not None]
     try:
@@ -81,12 +87,11 @@ def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
             info = experiment.splits.info
             variables = parallel.replicate(prepared.variables)
             step = parallel.parallelize(make_outcome_step(experiment.model, info.mean, info.std))
-            _run(suite, outcomes, wanted, _reading(experiment), lambda batch: step(variables, batch), save)
+            _run(suite, outcomes, wanted, _reading(experiment), lambda batch: step(variables, batch), keep)
     except BaseException:
-        if grown():
-            told()
+        keep()
         raise
-    return told(), outcomes
+    return write(), outcomes
 
 
 def _reading(experiment: Experiment) -> Reading:
@@ -102,9 +107,9 @@ def _run(
     wanted: Sequence[Cell],
     reading: Reading,
     step: Callable[[Any], Any],
-    save: Callable[[], None],
+    keep: Callable[[], None],
 ) -> None:
-    """Measures what is not known of the cells that are wanted, and saves it now and then.
+    """Measures what is not known of the cells that are wanted; what was measured is kept now and then.
 
     Raises:
       KeyboardInterrupt: with its number, after a signal that asks to stop; on all processes after the same batch.
@@ -123,14 +128,14 @@ def _run(
 
     # Python drops what a signal's handler raises in a callback of its garbage collector: asked for instead.
     with Steps(total, done, quiet=jax.process_index() != 0) as steps, StopRequest() as stop:
-        for number, part in enumerate(suite.parts(outcomes, reading)):
+        for part in suite.parts(outcomes, reading):
             waiting.append((part.cell, part.first, step(part.batch)))
             settle(_IN_FLIGHT)
             steps.advance(f"{part.cell.corruption} {part.cell.severity or ''}".strip())
-            if stop.requested(number):
+            if stop.requested(next(_ASKED)):
                 break
             if time.monotonic() - saved > _SAVE_EVERY:
-                save()
+                keep()
                 saved = time.monotonic()
         settle(0)
     if stop.signal:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Published:
     Attributes:
       count: images of each corruption and severity.
       open: finds those of a cell; the clean ones are the run's own test set, which may be `Absent`.
+      glimpse: as `open`, without looking which files there are, for reading a few.
       labels: of the images, (count,).
       paired: whether the clean images are known to be the same ones in the same order; None if they are absent.
       names: of the corruptions.
@@ -36,6 +37,7 @@ class Published:
 
     count: int
     open: Callable[[Cell], Source]
+    glimpse: Callable[[Cell], Source]
     labels: np.ndarray
     paired: bool | None
     names: tuple[str, ...]
@@ -44,8 +46,18 @@ class Published:
         return self.count
 
     def identity(self) -> dict[str, Any]:
-        """A sample of the images of each corruption, at the highest severity; of the clean ones, their order too."""
-        own = {name: sample_checksum(self.open(Cell(name, SEVERITIES[-1]))) for name in self.names}
+        """A sample of the images of each corruption, at the highest severity; of the clean ones, their order too.
+
+        Raises:
+          FileNotFoundError: if one of them is not there.
+        """
+        try:
+            own = {name: sample_checksum(self.glimpse(Cell(name, SEVERITIES[-1]))) for name in self.names}
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{error.filename}: expected the same files under every corruption, found no such one. Unpack the set "
+                "whole, or use --leave_out"
+            ) from error
         if self.paired is not None:
             clean = sample_checksum(self.open(CLEAN))
             own[CLEAN.corruption] = checksum([np.uint32(clean), np.bool_(self.paired)])
@@ -117,7 +129,7 @@ def cifar10_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source)
         images = np.load(path, mmap_mode="r")
         return array_source(images[part], labels[part], info.num_classes, str(path))
 
-    return Published(count, find, first, None if isinstance(test, Absent) else clean is not None, tuple(names))
+    return Published(count, find, find, first, None if isinstance(test, Absent) else clean is not None, tuple(names))
 
 
 def imagenet_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source) -> Published:
@@ -154,10 +166,19 @@ def imagenet_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source
 
     source = find(Cell(names[0], SEVERITIES[0]))
     assert isinstance(source, ImageSource)
-    paired = None if isinstance(test, Absent) else _same_images(source.records, test)
+    records = source.records
+    assert isinstance(records, FolderRecords)
+    paired = None if isinstance(test, Absent) else _same_images(records, test)
     labels = labels_of(source)
     assert labels is not None
-    return Published(len(source), find, labels, paired, tuple(names))
+
+    def glimpse(cell: Cell) -> Source:
+        place = places[cell.corruption]
+        assert place is not None
+        # Listing 50,000 files of every corruption takes minutes.
+        return ImageSource(replace(records, root=place / str(cell.severity)), source.view)
+
+    return Published(len(source), find, glimpse, labels, paired, tuple(names))
 
 
 def present(suite: str, root: Path, name: str) -> bool:

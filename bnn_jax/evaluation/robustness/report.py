@@ -29,8 +29,7 @@ def robustness(workdir: Path, request: Request) -> dict[str, Any]:
       What was written to `workdir/<stem>.json`, see `summary.summarize`.
 
     Raises:
-      FileNotFoundError: if `workdir` is not the folder of a run, or data or textures are not there.
-      ValueError: if there is no checkpoint, or the data does not fit the network.
+      FileNotFoundError, KeyboardInterrupt, ValueError: as `measure.measure`.
     """
     summary, _ = measure(workdir, request)
     if jax.process_index() == 0:

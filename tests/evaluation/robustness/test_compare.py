@@ -55,6 +55,7 @@ def test_what_is_known_of_all_runs_is_compared(tmp_path):
     def known(*names, **own):
         found = outcomes.blank({"names": list(names), "own_crc32": own}, names, 4)
         found.values[1:] = np.arange(len(found.values) - 1)[:, None] % 3
+        found.values[0] = 2
         return found
 
     one, two = known("snow", "frost", "fog", frost=5), known("frost", "fog", "contrast", frost=5)
@@ -63,6 +64,12 @@ def test_what_is_known_of_all_runs_is_compared(tmp_path):
     assert alike["one"].cells == outcomes.cells_of(("frost", "fog"))
     np.testing.assert_array_equal(alike["one"].values[1:], one.values[6:])
     np.testing.assert_array_equal(alike["two"].values[1:], two.values[1:11])
+    assert all(found.known(outcomes.CLEAN) for found in alike.values())
+    # Clean images of before, which are not those of the other run.
+    alike = compare._alike({"one": known("fog", clean=1), "two": known("fog", clean=2)})
+    for found in alike.values():
+        assert not found.known(outcomes.CLEAN)
+        assert found.known(outcomes.Cell("fog", 3))
     for names, own in ((("frost", "fog"), {"frost": 6}), (("fog",), {})):
         alike = compare._alike({"one": one, "two": known(*names, **own)})
         assert alike["one"].settings["names"] == ["fog"]
@@ -107,8 +114,11 @@ def test_the_same_set_at_another_size_or_of_other_pixels_is_other_data(tmp_path,
 
 def test_published_images_that_differ_in_one_corruption_are_named():
     settings = {**dict.fromkeys(compare._SAME, 1), "own_crc32": {"fog": 1, "snow": 2}, "weights_crc32": 1}
-    # Clean images may be there for one run and not for the other.
-    compare._check_same({"one": settings, "two": {**settings, "own_crc32": {"fog": 1, "clean": 3}, "weights_crc32": 2}})
+    # Clean images may be there for one run and not for the other, or be stored otherwise.
+    for one, two in (({}, {"clean": 3}), ({"clean": 4}, {"clean": 3})):
+        own = settings["own_crc32"]
+        others = {**settings, "own_crc32": {"fog": 1, **two}, "weights_crc32": 2}
+        compare._check_same({"one": {**settings, "own_crc32": {**own, **one}}, "two": others})
     with pytest.raises(ValueError, match="one and two cannot be compared, they differ in the images of snow: "):
         compare._check_same({"one": settings, "two": {**settings, "own_crc32": {"fog": 1, "snow": 3}}})
 

@@ -135,6 +135,33 @@ def test_an_interrupted_measurement_is_continued(folder, monkeypatch):
     assert not seen
 
 
+def test_what_was_measured_is_written_as_it_goes(folder, monkeypatch):
+    def read():
+        with np.load(folder / "corruptions.npz") as stored:
+            told = json.loads((folder / "corruptions.json").read_text())
+            return int(np.sum(stored["values"] != UNKNOWN)), told["complete"], told["weights_crc32"]
+
+    measure.measure(folder, REQUEST)
+    count, _, before = read()
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(undecided(1).replace(step=np.asarray(20, np.int32)), Bookkeeping(), 0.9)
+    checkpoints.close()
+    monkeypatch.setattr(measure, "_SAVE_EVERY", 0.0)
+    advance, seen = measure.Steps.advance, []
+
+    def watched(self, what):
+        advance(self, what)
+        seen.append(read())
+
+    monkeypatch.setattr(measure.Steps, "advance", watched)
+    measure.measure(folder, REQUEST)
+    # As long as nothing is measured of other weights, what was of the earlier ones stays.
+    assert seen[0] == (count, True, before)
+    later = seen[10:]
+    assert all(not complete and weights != before for _, complete, weights in later)
+    assert [number for number, *_ in later] == sorted({number for number, *_ in later})
+
+
 @pytest.fixture
 def recorded(monkeypatch):
     """The corruptions of which anything is recorded from here on."""

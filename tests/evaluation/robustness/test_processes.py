@@ -36,11 +36,16 @@ MEASURE = f"""
         seen.append((cell, first))
         if stop.isdigit() and len(seen) == int(stop):
             raise KeyboardInterrupt
-        if stop.startswith("SIG"):
+        if stop == "within" and len(seen) >= 5:
             if len(seen) == 5 and process == "1":
-                os.kill(os.getpid(), getattr(signal, stop))
-            time.sleep(0.1)  # the notice is on its way
+                os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)
 
+    if stop == "between":
+        measure.measure(folder, measure.Request(leave_out={LEFT_OUT!r}, seed=3))
+        if process == "1":
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)  # the notice is on its way: a signal is looked for once a second
     outcomes.Outcomes.record = watched
     try:
         measure.measure(folder, measure.Request(leave_out={LEFT_OUT!r}))
@@ -98,15 +103,16 @@ def test_two_processes_stop_continue_and_find_what_one_finds(tmp_path):
     assert again == summary
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_a_signal_to_one_process_stops_both_after_the_same_batch(tmp_path, name):
+@pytest.mark.parametrize(("when", "least"), [("within", 5), ("between", 1)])
+def test_a_signal_to_one_process_stops_both_after_the_same_batch(tmp_path, when, least):
+    """Within a measurement, or between two of one process."""
     folder = run(tmp_path / "two")
-    told = [output.splitlines()[-2:] for output in run_two(MEASURE, folder, name)]
+    told = [output.splitlines()[-2:] for output in run_two(MEASURE, folder, when)]
     assert told[0] == told[1]
     stopped, recorded = told[0]
     assert stopped == "stopped"
     number = int(recorded.split()[-1])
-    assert 5 <= number < 33
+    assert least <= number < 33
     with np.load(folder / "corruptions.npz") as stored:
         # Of the 359 images' batches of 120 the last one is filled up.
         assert np.sum(stored["values"] != outcomes.UNKNOWN) in {120 * number - n for n in range(number + 1)}

@@ -1,5 +1,7 @@
 """CIFAR-10-C's arrays and ImageNet-C's folders."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -72,6 +74,51 @@ def test_what_is_known_is_not_read_again(arrays):
     [(cell, first, batch)] = read(suite, found)
     assert (cell, first) == (Cell("snow", 3), 4)
     np.testing.assert_array_equal(batch["image"][:3, 0, 0, 0], [124, 125, 126])
+
+
+class TestIdentity:
+    def own(self, suite):
+        found = suite.identity()
+        assert {key for key, value in found.items() if value is not None} == {"own_crc32"}
+        return found["own_crc32"]
+
+    def test_arrays_are_known_by_their_pixels(self, arrays):
+        found = self.own(published.cifar10_c(arrays, NAMES, CIFAR, clean()))
+        assert set(found) == {"clean", *NAMES}
+        assert len(set(found.values())) == 3
+        without = self.own(published.cifar10_c(arrays, NAMES, CIFAR, Absent(COUNT)))
+        assert without == {name: found[name] for name in NAMES}
+        images = np.load(arrays / "fog.npy")
+        images[-1, 3, 3, 1] += 1
+        np.save(arrays / "fog.npy", images)
+        again = self.own(published.cifar10_c(arrays, NAMES, CIFAR, clean()))
+        assert {name for name in found if found[name] != again[name]} == {"fog"}
+
+    def test_clean_images_in_another_order_are_others(self, arrays):
+        suite = published.cifar10_c(arrays, NAMES, CIFAR, clean())
+        paired, unpaired = (self.own(replace(suite, paired=paired)) for paired in (True, False))
+        assert {name for name in paired if paired[name] != unpaired[name]} == {"clean"}
+
+    def test_folders_are_known_by_their_pixels_and_listed_once(self, folders, monkeypatch):
+        listed = []
+
+        def watched(root):
+            listed.append(root)
+            return folder_records(root)
+
+        monkeypatch.setattr(published, "folder_records", watched)
+        found = self.own(published.imagenet_c(folders, NAMES, PHOTOS, Absent(4)))
+        assert len(listed) == 1
+        assert len({*found.values()}) == 2
+        [path] = folders.glob("**/snow/5/n02/1.png")
+        Image.new("RGB", (16, 16), (1, 2, 3)).save(path)
+        again = self.own(published.imagenet_c(folders, NAMES, PHOTOS, Absent(4)))
+        assert {name for name in found if found[name] != again[name]} == {"snow"}
+        path.unlink()
+        with pytest.raises(
+            FileNotFoundError, match=r"snow/5/n02/1\.png: expected the same files under every corruption"
+        ):
+            published.imagenet_c(folders, NAMES, PHOTOS, Absent(4)).identity()
 
 
 def test_missing_files_are_named(arrays):
