@@ -70,7 +70,7 @@ def _textures(folder: str, scale: float) -> tuple[np.ndarray, ...]:
             f"ImageNet-C's frost needs its textures {', '.join(FILES)}: {found}. They come with "
             "https://github.com/hendrycks/robustness (ImageNet-C/create_c) and with the Python package "
             f"imagecorruptions (its folder frost/). Set {FOLDER} to the folder that holds them, or do "
-            "without frost (eval.py --leave_out frost)."
+            'without frost (eval.py --leave_out frost). Those of variant="cifar10_c", for small images, are here.'
         )
     return _load(Path(folder or _named()).expanduser())
 

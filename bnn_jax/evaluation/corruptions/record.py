@@ -26,9 +26,10 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Corruption:
-    """One corruption, as three pure functions; called, it corrupts images.
+    """One corruption: `corruption(key, images, severity, variant)` corrupts images, see `__call__`.
 
-    What chance decides and what is done with it are apart, so that either can be had and tested alone.
+    It is made of three pure functions. What chance decides and what is done with it are apart, so that either can be
+    had and tested alone.
 
     Attributes:
       name: as in the published sets.
@@ -193,13 +194,14 @@ def _check(images: Array) -> None:
     if images.ndim not in (3, 4) or images.shape[-1] not in (1, 3) or 0 in images.shape:
         raise ValueError(
             f"expected images of shape (height, width, channels) or (n, height, width, channels) with 1 or 3 channels, "
-            f"found {images.shape}"
+            f"and at least one pixel, found {images.shape}"
         )
     if images.dtype != jnp.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
         raise ValueError(f"expected images of dtype uint8, or floating in [0, 1], found {images.dtype}")
     if images.dtype != jnp.uint8 and not isinstance(images, Tracer):
         least, largest = float(jnp.min(images)), float(jnp.max(images))
-        if least < -_SLACK or largest > 1.0 + _SLACK:
+        # Not the other way round: NaN is out of range too.
+        if not (least >= -_SLACK and largest <= 1.0 + _SLACK):
             raise ValueError(
                 f"expected floating images in [0, 1], found values from {least:g} to {largest:g}: corrupt them before "
                 "they are normalized; divide 0 to 255 by 255"

@@ -15,8 +15,9 @@ import jax
 from bnn_jax.evaluation.robustness import mce
 from bnn_jax.evaluation.robustness.measure import measure
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, UNKNOWN, Outcomes
-from bnn_jax.evaluation.robustness.picture import bars
+from bnn_jax.evaluation.robustness.picture import bars, heat_map
 from bnn_jax.evaluation.robustness.prepare import prepare
+from bnn_jax.evaluation.robustness.report import shown_name, tell_of_others
 from bnn_jax.evaluation.robustness.request import Request
 from bnn_jax.evaluation.robustness.summary import common, errors_of, summarize
 from bnn_jax.training import parallel
@@ -31,7 +32,7 @@ _LONGEST = 120
 
 
 def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[str, Any]:
-    """Measures runs, where that is not done yet, and compares them: the same images, the same draws.
+    """Measures what is asked for of runs, where that is not done yet, and compares them: the same images and draws.
 
     Runs that cannot be compared, or not be measured, are refused before any is measured, as far as that is known then.
 
@@ -61,7 +62,9 @@ def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[s
     for name, workdir in zip(names, workdirs, strict=True):
         if jax.process_index() == 0:
             print(f"{workdir}:")
-        outcomes[name] = measure(workdir, request)[1]
+        summary, outcomes[name] = measure(workdir, request)
+        if jax.process_index() == 0:
+            heat_map(summary, workdir / f"{request.stem}.png", str(workdir))
     outcomes = _alike(outcomes)
     summaries = {name: summarize(found) for name, found in outcomes.items()}
     compared = [name for name in names[1:] if summaries[name]["mean_over"]]
@@ -71,6 +74,7 @@ def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[s
         path = folder / f"compare_{request.stem}_{_together(names)}.json"
         write_json(path, {"runs": runs})
         _show(runs)
+        tell_of_others(next(iter(runs.values())), request)
         _draw(runs, path.with_suffix(".png"))
         print(f"Picture and numbers: {path.with_suffix('.png')}, {path}")
     return {"runs": runs}
@@ -180,7 +184,7 @@ def _lines(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[float]]:
         {"clean": [summary["clean"]["error"] for summary in summaries]} if all(s["clean"] for s in summaries) else {}
     )
     for name in summaries[0]["corruptions"]:
-        lines[name] = [summary["corruptions"][name]["error"] for summary in summaries]
+        lines[shown_name(name)] = [summary["corruptions"][name]["error"] for summary in summaries]
     over = len(summaries[0]["mean_over"])
     for key, name in (("mean_error", f"mean of {over}"), ("mce", "mCE"), ("relative_mce", "relative mCE")):
         if all(key in summary for summary in summaries):

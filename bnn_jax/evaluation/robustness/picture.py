@@ -12,8 +12,8 @@ from bnn_jax.drawing import FAINT, GROUPS, INK, figure
 from bnn_jax.evaluation.corruptions import SEVERITIES
 
 
-def heat_map(summary: Mapping[str, Any], path: Path) -> None:
-    """Draws the errors of every corruption at every severity, in %, beside the clean one."""
+def heat_map(summary: Mapping[str, Any], path: Path, run: str) -> None:
+    """Draws the errors of every corruption at every severity, in %, beside the clean one, of a run by its name."""
     names = list(summary["corruptions"])
     errors = 100 * np.array([summary["corruptions"][name]["errors"] for name in names])
     picture = figure(6.5, 0.32 * len(names) + 1.6)
@@ -28,7 +28,8 @@ def heat_map(summary: Mapping[str, Any], path: Path) -> None:
         )
     clean = summary["clean"]
     beside = f", clean {100 * clean['error']:.1f} %" if clean else ""
-    axes.set_title(f"Error, %: {summary['dataset']}, {summary['suite']}{beside}", color=INK, fontsize=10)
+    of = f"{summary['checkpoint']} checkpoint of {run}"
+    axes.set_title(f"Error, %: {summary['dataset']}, {summary['suite']}{beside}\n{of}", color=INK, fontsize=10)
     axes.tick_params(colors=INK, length=0)
     picture.colorbar(image, ax=axes, shrink=0.8)
     picture.savefig(path)

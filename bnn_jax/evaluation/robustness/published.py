@@ -104,29 +104,44 @@ def cifar10_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source)
             f"CIFAR-10-C is for networks of CIFAR-10; this run's data is {info.name}, {info.num_classes} "
             f"classes of images {info.image_shape}"
         )
+    _check_folder(root)
     missing = [name for name in (*names, "labels") if not (root / f"{name}.npy").is_file()]
     if missing:
         raise FileNotFoundError(
             f"{root}: expected CIFAR-10-C, found no {', '.join(f'{name}.npy' for name in missing)}. "
             f"Get it from {_CIFAR_URL} and give the unpacked folder with --data; or use --leave_out"
         )
-    labels = np.load(root / "labels.npy")
-    count, rest = divmod(len(labels), len(SEVERITIES))
-    if rest:
-        raise ValueError(f"{root / 'labels.npy'}: expected as many labels for each of 5 severities, found {rest} more")
+    labels = _array(root / "labels.npy")
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or len(labels) % len(SEVERITIES):
+        raise ValueError(
+            f"{root / 'labels.npy'}: expected as many integer labels for each of 5 severities, (50,000,), found "
+            f"{labels.dtype} of shape {labels.shape}"
+        )
+    count = len(labels) // len(SEVERITIES)
     first, clean = labels[:count].astype(np.int64), labels_of(test)
+    if clean is not None and len(clean) != count:
+        raise ValueError(
+            f"{root / 'labels.npy'}: expected labels of the run's own {len(clean):,} test images for each of 5 "
+            f"severities, found {count:,} for each. Get the set whole from {_CIFAR_URL}, if the run's is CIFAR-10's"
+        )
     if clean is not None and not np.array_equal(clean, first):
-        differs = f"{len(clean):,} images" if len(clean) != count else f"{np.sum(clean != first):,} other labels"
         raise ValueError(
             f"{root}: expected the {count:,} test images of {info.name} in their order, found that the run's own test "
-            f"set has {differs}. It is another set than CIFAR-10-C was made from, or in another order"
+            f"set has {np.sum(clean != first):,} other labels. It is another set than CIFAR-10-C was made from, or in "
+            "another order"
         )
 
     def find(cell: Cell) -> Source:
         if cell == CLEAN:
             return test
         path, part = root / f"{cell.corruption}.npy", slice((cell.severity - 1) * count, cell.severity * count)
-        images = np.load(path, mmap_mode="r")
+        images = _array(path)
+        expected = (len(labels), *info.image_shape)
+        if (images.shape, images.dtype) != (expected, np.uint8):
+            raise ValueError(
+                f"{path}: expected uint8 images of shape {expected}, one for each of labels.npy, found {images.dtype} "
+                f"of shape {images.shape}. Get it from {_CIFAR_URL}"
+            )
         return array_source(images[part], labels[part], info.num_classes, str(path))
 
     return Published(count, find, find, first, None if isinstance(test, Absent) else clean is not None, tuple(names))
@@ -140,16 +155,21 @@ def imagenet_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source
 
     Args, errors as `cifar10_c`.
     """
-    if (info.num_classes, info.image_shape) == _CIFAR:
-        raise ValueError(f"ImageNet-C is for networks of ImageNet; this run's data is {info.name}: use cifar10_c")
+    side, _, channels = info.image_shape
+    is_cifar = (info.num_classes, info.image_shape) == _CIFAR
+    if is_cifar or channels != 3:
+        raise ValueError(
+            f"ImageNet-C is for networks of ImageNet; this run's data is {info.name}, images of shape "
+            f"{info.image_shape}{': use cifar10_c' if is_cifar else ''}"
+        )
+    _check_folder(root)
     places = {name: _find(root, name) for name in names}
     missing = [name for name, place in places.items() if place is None]
     if missing:
         raise FileNotFoundError(
-            f"{root}: expected ImageNet-C, folders <corruption>/<severity>/<class>, found none of "
+            f"{root}: expected ImageNet-C, folders <corruption>/<severity>/<class>, found no five severities of "
             f"{', '.join(missing)}. Get it from {_IMAGENET_URL} and give the folder with --data; or use --leave_out"
         )
-    side = info.image_shape[0]
 
     def find(cell: Cell) -> Source:
         if cell == CLEAN:
@@ -179,6 +199,28 @@ def imagenet_c(root: Path, names: Sequence[str], info: DatasetInfo, test: Source
         return ImageSource(replace(records, root=place / str(cell.severity)), source.view)
 
     return Published(len(source), find, glimpse, labels, paired, tuple(names))
+
+
+def _check_folder(root: Path) -> None:
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"{root}: expected the folder of the suite's images, found no folder. Name it with --data"
+        )
+
+
+def _array(path: Path) -> np.ndarray:
+    """A stored array, not read yet.
+
+    Raises:
+      ValueError: if the file is not a whole `.npy` file.
+    """
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: expected a whole .npy file, found one that cannot be read. Get it again") from error
+    if not isinstance(found, np.ndarray):
+        raise ValueError(f"{path}: expected a .npy file of one array, found an archive of several")
+    return found
 
 
 def present(suite: str, root: Path, name: str) -> bool:

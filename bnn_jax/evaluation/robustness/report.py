@@ -35,9 +35,22 @@ def robustness(workdir: Path, request: Request) -> dict[str, Any]:
     if jax.process_index() == 0:
         show(summary)
         picture = workdir / f"{request.stem}.png"
-        heat_map(summary, picture)
+        heat_map(summary, picture, str(workdir))
+        tell_of_others(summary, request)
         print(f"Picture and numbers: {picture}, {picture.with_suffix('.json')}")
     return summary
+
+
+def tell_of_others(summary: Mapping[str, Any], request: Request) -> None:
+    """Prints which corruptions are shown though they are left out now."""
+    others = [name for name in summary["corruptions"] if name not in request.names]
+    if others:
+        print(f"Left out now and shown all the same, as they were measured before: {', '.join(others)}")
+
+
+def shown_name(name: str) -> str:
+    """Of a corruption: those that no mean is over are marked."""
+    return name if name in COMMON else f"{name} (extra)"
 
 
 def show(summary: Mapping[str, Any]) -> None:
@@ -48,8 +61,7 @@ def show(summary: Mapping[str, Any]) -> None:
     for name, entry in summary["corruptions"].items():
         errors = [f"{100 * error:.2f}" for error in entry["errors"]]
         ce = [f"{100 * entry['ce']:.1f}" if "ce" in entry else "-"] if relative else []
-        shown = name if name in COMMON else f"{name} (extra)"
-        rows.append((shown, *errors, f"{100 * entry['error']:.2f}", _interval(entry), *ce))
+        rows.append((shown_name(name), *errors, f"{100 * entry['error']:.2f}", _interval(entry), *ce))
     source = "generated" if summary["suite"] == GENERATED else "published images"
     table(
         f"Error, %, of {summary['examples']:,} images of {summary['dataset']}, {summary['suite']} ({source}, "
@@ -66,7 +78,8 @@ def conclusions(summary: Mapping[str, Any]) -> list[str]:
     over = summary["mean_over"]
     absent = [name for name in COMMON if name not in over]
     # A mean over fewer is another quantity.
-    which = f"the {len(COMMON)} corruptions" if not absent else f"{len(over)} corruptions, WITHOUT {', '.join(absent)}"
+    some = f"{len(over)} corruption{'s' if len(over) > 1 else ''}, WITHOUT {', '.join(absent)}"
+    which = f"the {len(COMMON)} corruptions" if not absent else some
     named = {
         "clean": "clean error",
         "mean_error": f"mean error over {which}",

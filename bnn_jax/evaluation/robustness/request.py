@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from bnn_jax.evaluation import corruptions
 
@@ -41,11 +42,14 @@ class Request:
         if self.suite not in SUITES:
             raise ValueError(f"expected a suite of {SUITES}, found {self.suite!r}")
         unknown = [name for name in self.leave_out if name not in corruptions.ALL]
-        if unknown or not self.names:
+        if unknown:
+            near = get_close_matches(unknown[0].strip().lower(), corruptions.ALL, 1)
             raise ValueError(
-                f"expected corruptions to leave out, some but not all of {', '.join(corruptions.ALL)}; found "
-                f"{', '.join(unknown or self.leave_out)}"
+                f"expected corruptions to leave out of {', '.join(corruptions.ALL)}; found {unknown[0]!r}"
+                + (f", did you mean {near[0]}?" if near else "")
             )
+        if not self.names:
+            raise ValueError("expected a corruption to measure, found that all of them are left out")
         if (self.suite == GENERATED) == bool(self.images):
             raise ValueError(
                 f"--suite {self.suite} makes its images from the run's own test set: leave --data out"

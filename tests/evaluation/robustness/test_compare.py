@@ -46,9 +46,15 @@ def test_runs_are_compared_image_by_image(folder, tmp_path, capsys):
     compare.compare([folder, other], REQUEST, str(tmp_path / "new" / "place"))
     assert (tmp_path / "compare_corruptions_two_one.json").exists()
     assert (tmp_path / "new" / "place" / "compare_corruptions_one_two.png").exists()
-    # Asking for less takes nothing away.
+    assert "Left out now" not in capsys.readouterr().out
+    # Asking for less takes nothing away, and each has its picture.
+    for workdir in (folder, other):
+        (workdir / "corruptions.png").unlink()
     fewer = Request(leave_out=tuple(name for name in corruptions.ALL if name != "contrast"))
     assert compare.compare([folder, other], fewer)["runs"] == result
+    shown = capsys.readouterr().out
+    assert "Left out now and shown all the same, as they were measured before: impulse_noise, jpeg_comp" in shown
+    assert all((workdir / "corruptions.png").is_file() for workdir in (folder, other))
 
 
 def test_what_is_known_of_all_runs_is_compared(tmp_path):

@@ -29,15 +29,16 @@ def test_the_heat_map_has_every_corruption_at_every_severity(drawn, tmp_path):
         "clean": {"error": 0.047},
         "dataset": "toy",
         "suite": "corruptions",
+        "checkpoint": "last",
     }
-    picture.heat_map(summary, tmp_path / "a.png")
+    picture.heat_map(summary, tmp_path / "a.png", "runs/one")
     axes = drawn[0].axes[0]
     np.testing.assert_allclose(axes.images[0].get_array(), 100 * np.array(list(errors.values())))
     assert [label.get_text() for label in axes.get_yticklabels()] == ["zoom blur", "fog"]
     assert [text.get_text() for text in axes.texts][-2:] == ["35.0", "95.5"]
-    assert axes.get_title() == "Error, %: toy, corruptions, clean 4.7 %"
-    picture.heat_map({**summary, "clean": None}, tmp_path / "b.png")
-    assert drawn[1].axes[0].get_title() == "Error, %: toy, corruptions"
+    assert axes.get_title() == "Error, %: toy, corruptions, clean 4.7 %\nlast checkpoint of runs/one"
+    picture.heat_map({**summary, "clean": None}, tmp_path / "b.png", "runs/one")
+    assert drawn[1].axes[0].get_title() == "Error, %: toy, corruptions\nlast checkpoint of runs/one"
 
 
 def test_bars_of_a_corruption_stand_beside_each_other(drawn, tmp_path):

@@ -62,7 +62,9 @@ def test_test_images_in_another_order_are_refused(arrays):
     images = np.zeros((COUNT, 32, 32, 3), np.uint8)
     with pytest.raises(ValueError, match="own test set has 2 other labels"):
         published.cifar10_c(arrays, NAMES, CIFAR, array_source(images, np.array([1, 0, 2, 3, 4, 5, 6]), 10))
-    with pytest.raises(ValueError, match="own test set has 6 images"):
+    with pytest.raises(
+        ValueError, match=r"labels\.npy: .* own 6 test images for each of 5 severities, found 7 for each"
+    ):
         published.cifar10_c(arrays, NAMES, CIFAR, array_source(images[1:], np.arange(6), 10))
 
 
@@ -129,11 +131,52 @@ def test_missing_files_are_named(arrays):
         published.cifar10_c(arrays, NAMES, PHOTOS, clean())
 
 
-def test_corruptions_of_another_length_are_refused(arrays):
-    np.save(arrays / "snow.npy", np.zeros((30, 32, 32, 3), np.uint8))
-    suite = published.cifar10_c(arrays, NAMES, CIFAR, Absent(COUNT))
-    with pytest.raises(ValueError, match="expected"):
-        read(suite, outcomes.blank({}, NAMES, COUNT))
+class TestFiles:
+    """What is wrong with a file is known before anything is measured, and by its name."""
+
+    @pytest.mark.parametrize(
+        "images",
+        [
+            np.zeros((30, 32, 32, 3), np.uint8),
+            np.zeros((35, 28, 28, 3), np.uint8),
+            np.zeros((35, 3, 32, 32), np.uint8),
+            np.zeros((35, 32, 32, 3), np.float32),
+        ],
+        ids=["fewer", "smaller", "channels first", "float"],
+    )
+    def test_images_of_another_form_are_refused(self, arrays, images):
+        np.save(arrays / "snow.npy", images)
+        suite = published.cifar10_c(arrays, NAMES, CIFAR, Absent(COUNT))
+        told = rf"snow\.npy: expected uint8 images of shape \(35, 32, 32, 3\), .* found {images.dtype} of shape"
+        with pytest.raises(ValueError, match=told):
+            suite.identity()
+
+    @pytest.mark.parametrize(
+        "labels", [np.zeros(35, np.float32), np.zeros((35, 1), int), np.zeros(34, int), np.zeros((35, 10), int)]
+    )
+    def test_labels_of_another_form_are_refused(self, arrays, labels):
+        np.save(arrays / "labels.npy", labels)
+        with pytest.raises(ValueError, match=rf"labels\.npy: expected .* found {labels.dtype} of shape"):
+            published.cifar10_c(arrays, NAMES, CIFAR, clean())
+
+    @pytest.mark.parametrize("name", ["snow", "labels"])
+    def test_files_that_are_not_arrays_are_named(self, arrays, name):
+        path = arrays / f"{name}.npy"
+        whole = path.read_bytes()
+        with (arrays / "archive").open("wb") as file:
+            np.savez(file, a=np.arange(3))
+        for content in (whole[:-1], b"", b"<html>not found</html>", (arrays / "archive").read_bytes()):
+            path.write_bytes(content)
+            with pytest.raises(ValueError, match=rf"{name}\.npy: expected a (whole )?\.npy file"):
+                published.cifar10_c(arrays, NAMES, CIFAR, clean()).identity()
+        np.save(path, np.array([{}], object))
+        with pytest.raises(ValueError, match=rf"{name}\.npy: expected a whole \.npy file"):
+            published.cifar10_c(arrays, NAMES, CIFAR, clean()).identity()
+
+    def test_a_folder_that_is_not_there_is_told(self, tmp_path):
+        for suite, info in ((published.cifar10_c, CIFAR), (published.imagenet_c, PHOTOS)):
+            with pytest.raises(FileNotFoundError, match=r"nowhere: expected the folder of .* found no folder"):
+                suite(tmp_path / "nowhere", NAMES, info, Absent(COUNT))
 
 
 @pytest.fixture(params=["", "weather"])
@@ -185,7 +228,10 @@ def test_other_classes_are_refused(folders):
     with pytest.raises(ValueError, match="differ from those the run was trained on"):
         published.imagenet_c(folders, NAMES, other, Absent(4))
     small = DatasetInfo("cifar10", 10, (32, 32, 3), (0.5,) * 3, (0.2,) * 3, tuple("0123456789"))
-    with pytest.raises(ValueError, match="this run's data is cifar10: use cifar10_c"):
+    with pytest.raises(ValueError, match=r"this run's data is cifar10, images of shape \(32, 32, 3\): use cifar10_c"):
         published.imagenet_c(folders, NAMES, small, Absent(4))
-    with pytest.raises(FileNotFoundError, match="found none of frost"):
+    gray = DatasetInfo("digits", 10, (8, 8, 1), (0.5,), (0.2,), tuple("0123456789"))
+    with pytest.raises(ValueError, match=r"this run's data is digits, images of shape \(8, 8, 1\)$"):
+        published.imagenet_c(folders / "nowhere", NAMES, gray, Absent(4))
+    with pytest.raises(FileNotFoundError, match="found no five severities of frost"):
         published.imagenet_c(folders, ("fog", "frost"), PHOTOS, Absent(4))
