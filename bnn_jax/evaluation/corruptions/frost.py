@@ -37,14 +37,14 @@ class Frost(NamedTuple):
     sizes: Any
 
 
-def _named() -> str:
-    """The folder that the environment names."""
-    return os.environ.get(FOLDER, "")
+def _place(folder: str) -> str:
+    """The folder, or that which the environment names."""
+    return folder or os.environ.get(FOLDER, "")
 
 
 def has_textures(folder: str = "") -> bool:
     """Whether ImageNet-C's textures are in a folder, or in that of the environment if it is ""."""
-    place = folder or _named()
+    place = _place(folder)
     return bool(place) and all((Path(place).expanduser() / name).is_file() for name in FILES)
 
 
@@ -64,7 +64,7 @@ def _textures(folder: str, scale: float) -> tuple[np.ndarray, ...]:
     if scale < 1:
         return _load(_SMALL, ".png")
     if not has_textures(folder):
-        place = folder or _named()
+        place = _place(folder)
         found = f"{place} does not hold them all" if place else "no folder was named"
         raise FileNotFoundError(
             f"ImageNet-C's frost needs its textures {', '.join(FILES)}: {found}. They come with "
@@ -72,7 +72,7 @@ def _textures(folder: str, scale: float) -> tuple[np.ndarray, ...]:
             f"imagecorruptions (its folder frost/). Set {FOLDER} to the folder that holds them, or do "
             'without frost (eval.py --leave_out frost). Those of variant="cifar10_c", for small images, are here.'
         )
-    return _load(Path(folder or _named()).expanduser())
+    return _load(Path(_place(folder)).expanduser())
 
 
 def _fit(texture: np.ndarray, shape: Shape) -> np.ndarray:
@@ -123,7 +123,7 @@ def _apply(x: Array, uniform: Array, frost: Frost) -> Array:
 @cache
 def frost_of(folder: str = "") -> Corruption:
     """Frost with ImageNet-C's textures from a folder; "" for that of the environment variable BNN_JAX_FROST."""
-    return Corruption("frost", _draw, _apply, partial(_prepare, folder=folder), reads=tuple if folder else _named)
+    return Corruption("frost", _draw, _apply, partial(_prepare, folder=folder), reads=partial(_place, folder))
 
 
 # Shares of the image and of the frost in the sum, and the scale of the textures.

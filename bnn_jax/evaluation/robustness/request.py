@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
+from bnn_jax.config.component import nearest
 from bnn_jax.evaluation import corruptions
 
 GENERATED, SUITES = "corruptions", ("corruptions", "cifar10_c", "imagenet_c")
@@ -43,10 +43,9 @@ class Request:
             raise ValueError(f"expected a suite of {SUITES}, found {self.suite!r}")
         unknown = [name for name in self.leave_out if name not in corruptions.ALL]
         if unknown:
-            near = get_close_matches(unknown[0].strip().lower(), corruptions.ALL, 1)
             raise ValueError(
                 f"expected corruptions to leave out of {', '.join(corruptions.ALL)}; found {unknown[0]!r}"
-                + (f", did you mean {near[0]}?" if near else "")
+                f"{nearest(unknown[0], list(corruptions.ALL))}"
             )
         if not self.names:
             raise ValueError("expected a corruption to measure, found that all of them are left out")

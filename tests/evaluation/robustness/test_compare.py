@@ -13,7 +13,7 @@ from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.robustness import compare, outcomes
 from bnn_jax.evaluation.robustness.request import Request
 from bnn_jax.evaluation.robustness.summary import summarize
-from tests.evaluation.robustness.test_measure import REQUEST, run
+from tests.evaluation.robustness.made_runs import REQUEST, run
 from tests.evaluation.robustness.test_outcomes import measured
 from tests.evaluation.robustness.tiny_sets import tiny_cifar
 

@@ -1,7 +1,6 @@
 """A run under generated corruptions: the same whatever it is measured in, continued, compared."""
 
 import json
-from dataclasses import replace
 
 import jax
 import numpy as np
@@ -9,46 +8,16 @@ import pytest
 from PIL import Image
 
 from bnn_jax.config import DataConfig, component
-from bnn_jax.data import Absent, image_folder, normalize
+from bnn_jax.data import image_folder
 from bnn_jax.evaluation import corruptions
-from bnn_jax.evaluation.robustness import generated, measure, outcomes, prepare, report
+from bnn_jax.evaluation.robustness import generated, measure, outcomes, report
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, UNKNOWN, Cell
 from bnn_jax.evaluation.robustness.request import Request
-from bnn_jax.training import workdir
 from bnn_jax.training.assembly import assemble
 from bnn_jax.training.checkpoint import Bookkeeping, Checkpoints
-from tests.evaluation.robustness.tiny_sets import tiny_cifar, tiny_photographs
+from tests.evaluation.robustness.made_runs import REQUEST, logits_of, run, undecided
+from tests.evaluation.robustness.tiny_sets import tiny_photographs
 from tests.training import toy
-
-NAMES = ("impulse_noise", "contrast", "jpeg_compression")
-REQUEST = Request(leave_out=tuple(name for name in corruptions.ALL if name not in NAMES))
-
-
-def logits_of(variables, images):
-    """Of the whole test set in one piece."""
-    experiment = assemble(toy.config())
-    info = experiment.splits.info
-    return jax.jit(experiment.model.apply)(variables, normalize(images, info.mean, info.std))[0]
-
-
-def undecided(seed):
-    """A network that was never trained; its bias is such that what it says depends on the image."""
-    experiment = assemble(toy.config(seed=seed))
-    state = experiment.init_state()
-    classifier = dict(state.params["classifier"])
-    classifier["bias"] -= logits_of(state.variables, experiment.splits.test.images).mean(0)
-    return state.replace(params={**state.params, "classifier": classifier})
-
-
-def run(folder, seed=0, step=10, **changes):
-    """Folder of a run that was never trained."""
-    folder.mkdir(exist_ok=True)
-    workdir.claim(folder, toy.config(**changes))
-    checkpoints = Checkpoints(folder)
-    state = assemble(toy.config(**changes)).init_state() if changes else undecided(seed)
-    checkpoints.save(state.replace(step=np.asarray(step, np.int32)), Bookkeeping(), 0.3)
-    checkpoints.close()
-    return folder
 
 
 @pytest.fixture
@@ -160,19 +129,6 @@ def test_what_was_measured_is_written_as_it_goes(folder, monkeypatch):
     later = seen[10:]
     assert all(not complete and weights != before for _, complete, weights in later)
     assert [number for number, *_ in later] == sorted({number for number, *_ in later})
-
-
-@pytest.fixture
-def recorded(monkeypatch):
-    """The corruptions of which anything is recorded from here on."""
-    seen, record = set(), outcomes.Outcomes.record
-
-    def watched(self, cell, first, values):
-        seen.add(cell.corruption)
-        record(self, cell, first, values)
-
-    monkeypatch.setattr(outcomes.Outcomes, "record", watched)
-    return seen
 
 
 def test_frost_is_added_left_out_and_there_again_and_nothing_else_is_measured_again(folder, recorded):
@@ -293,79 +249,6 @@ def test_where_mce_is_missed_the_reason_is_told_and_changes_no_measurement(tmp_p
     assert not recorded
 
 
-def published_cifar(folder, names=("fog", "snow"), seed=1):
-    """Random images in CIFAR-10-C's files, and their labels."""
-    rng = np.random.default_rng(seed)
-    images = {name: rng.integers(0, 256, (40, 32, 32, 3), np.uint8) for name in names}
-    labels = np.tile(tiny_cifar().test.labels, 5)
-    folder.mkdir(exist_ok=True)
-    for name, values in {**images, "labels": labels}.items():
-        np.save(folder / f"{name}.npy", values)
-    return images, labels
-
-
-def of_published(folder, names=("fog", "snow")):
-    return Request("cifar10_c", str(folder), tuple(name for name in corruptions.ALL if name not in names))
-
-
-def test_published_images_are_known_wherever_they_lie(tmp_path, recorded):
-    data = DataConfig(source=component(tiny_cifar), batch_size=8, eval_batch_size=6, crop_padding=0)
-    folder = run(tmp_path / "run", data=data)
-    published_cifar(tmp_path / "here")
-    measure.measure(folder, of_published(tmp_path / "here"))
-    recorded.clear()
-    (tmp_path / "here").rename(tmp_path / "there")
-    measure.measure(folder, of_published(tmp_path / "there"))
-    assert not recorded
-    images, _ = published_cifar(tmp_path / "other", seed=2)
-    np.save(tmp_path / "there" / "snow.npy", images["snow"])
-    measure.measure(folder, of_published(tmp_path / "there"))
-    assert recorded == {"snow"}
-
-
-def test_published_images_without_the_clean_ones_are_measured_to_the_end(tmp_path, recorded, monkeypatch):
-    data = DataConfig(source=component(tiny_cifar), batch_size=8, eval_batch_size=6, crop_padding=0)
-    folder = run(tmp_path / "run", data=data)
-    published_cifar(tmp_path / "there")
-    absent = replace(tiny_cifar(), test=Absent(8))
-    monkeypatch.setattr(prepare, "open_splits", lambda config, dry: absent)
-    steps = []
-    monkeypatch.setattr(measure.Steps, "advance", lambda self, what: steps.append(self._total))
-    # Two corruptions at 5 severities, 8 images in batches of 6.
-    summary = report.robustness(folder, of_published(tmp_path / "there"))
-    assert summary["complete"]
-    assert summary["clean"] is None
-    assert steps == [20] * 20
-    (folder / "cifar10_c.json").unlink()
-    recorded.clear()
-    assert report.robustness(folder, of_published(tmp_path / "there")) == summary
-    assert not recorded
-    assert json.loads((folder / "cifar10_c.json").read_text()) == summary
-
-
-def test_published_images_are_measured_as_they_are(tmp_path):
-    names = ("fog", "snow")
-    images, labels = published_cifar(tmp_path)
-    data = DataConfig(source=component(tiny_cifar), batch_size=8, eval_batch_size=6, crop_padding=0)
-    folder = run(tmp_path / "run", data=data)
-    summary, found = measure.measure(folder, of_published(tmp_path))
-    assert (summary["severities_of"], summary["examples"], summary["seed"]) == ("cifar10_c", 8, None)
-    experiment = assemble(toy.config(data=data))
-    info, variables = experiment.splits.info, experiment.init_state().variables
-    for name in names:
-        logits, _ = jax.jit(experiment.model.apply)(variables, normalize(images[name], info.mean, info.std))
-        rank = np.sum(logits > logits[np.arange(40), labels][:, None], -1)
-        expected = np.where(rank < 1, outcomes.RIGHT, np.where(rank < 5, outcomes.AMONG_FIVE, outcomes.WRONG))
-        got = np.concatenate([found.row(Cell(name, severity)) for severity in corruptions.SEVERITIES])
-        np.testing.assert_array_equal(got, expected)
-    assert len(np.unique(found.values)) > 1
-
-
 def test_small_images_were_never_stored_as_jpeg(folder):
     with pytest.raises(ValueError, match="never stored as JPEG"):
         measure.measure(folder, Request(stored="jpeg85"))
-
-
-def test_a_published_set_of_other_images_is_refused(folder):
-    with pytest.raises(ValueError, match=r"CIFAR-10-C is for networks of CIFAR-10; this run's data is digits"):
-        measure.measure(folder, Request("cifar10_c", str(folder)))

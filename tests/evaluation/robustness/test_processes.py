@@ -6,7 +6,7 @@ import pytest
 from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.robustness import measure, outcomes
 from bnn_jax.evaluation.robustness.request import Request
-from tests.evaluation.robustness.test_measure import run
+from tests.evaluation.robustness.made_runs import run
 from tests.processes import run_two
 
 NAMES = ("impulse_noise", "jpeg_compression")
