@@ -200,8 +200,9 @@ def _check(images: Array) -> None:
         raise ValueError(f"expected images of dtype uint8, or floating in [0, 1], found {images.dtype}")
     if images.dtype != jnp.uint8 and not isinstance(images, Tracer):
         least, largest = float(jnp.min(images)), float(jnp.max(images))
-        # Not the other way round: NaN is out of range too.
-        if not (least >= -_SLACK and largest <= 1.0 + _SLACK):
+        if np.isnan(least):
+            raise ValueError("expected floating images in [0, 1], found NaN: mend what made it")
+        if least < -_SLACK or largest > 1.0 + _SLACK:
             raise ValueError(
                 f"expected floating images in [0, 1], found values from {least:g} to {largest:g}: corrupt them before "
                 "they are normalized; divide 0 to 255 by 255"

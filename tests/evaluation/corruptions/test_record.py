@@ -126,7 +126,7 @@ def test_jpeg_on_the_host_is_that_of_the_device():
         ((KEY, np.zeros((4, 4, 3), np.int32)), "dtype uint8, or floating"),
         ((KEY, np.full((4, 4, 3), 255.0, np.float32)), "found values from 255 to 255: .* divide 0 to 255 by 255"),
         ((KEY, np.full((4, 4, 3), -0.1, np.float32)), "found values from -0.1 to -0.1: .* before they are normalized"),
-        ((KEY, np.full((4, 4, 3), np.nan, np.float32)), "found values from nan to nan"),
+        ((KEY, np.full((4, 4, 3), np.nan, np.float32)), r"found NaN: mend what made it$"),
         ((KEY, images()[:0]), r"at least one pixel, found \(0, "),
         ((KEY, images(), 6), "severity of 1 to 5, found 6"),
         ((KEY, images(), 2.0), "expected a severity, an integer"),
