@@ -64,7 +64,7 @@ def _evaluate(folders: list[str]) -> None:
     request = Request(
         suite=_SUITE.value,
         images=_IMAGES.value,
-        leave_out=tuple(name.strip() for name in _LEAVE_OUT.value if name.strip()),
+        leave_out=tuple(filter(None, _LEAVE_OUT.value)),
         checkpoint=_CHECKPOINT.value,
         data=_DATA.value,
         seed=_SEED.value,

@@ -1,4 +1,4 @@
-"""Several runs under the same corruptions: one table, one picture."""
+"""Several runs under the same corruptions: measured, and set against the first one."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Any
 import jax
 
 from bnn_jax.evaluation.robustness import mce
+from bnn_jax.evaluation.robustness.comparison import draw, show
 from bnn_jax.evaluation.robustness.measure import measure
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, UNKNOWN, Outcomes
-from bnn_jax.evaluation.robustness.picture import bars, heat_map
+from bnn_jax.evaluation.robustness.picture import heat_map
 from bnn_jax.evaluation.robustness.prepare import prepare
-from bnn_jax.evaluation.robustness.report import shown_name, tell_of_others
+from bnn_jax.evaluation.robustness.report import tell_of_others
 from bnn_jax.evaluation.robustness.request import Request
 from bnn_jax.evaluation.robustness.summary import common, errors_of, summarize
 from bnn_jax.training import parallel
-from bnn_jax.training.console import table
 from bnn_jax.training.workdir import write_json
 
 _SAME = (
-    *("suite", "dataset", "image_shape", "severities_of", "examples", "seed", "names", "stored"),
+    *("suite", "image_shape", "severities_of", "examples", "seed", "names", "stored"),
     *("pixels_version", "labels_crc32", "images_crc32"),
 )
 _LONGEST = 120
@@ -58,24 +58,25 @@ def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[s
     folder = _writable(Path(out).expanduser() if out else resolved[0].parent)
     # Measuring takes hours: what cannot be compared is to be known before.
     _check_same({name: prepare(workdir, request).settings for name, workdir in zip(names, workdirs, strict=True)})
-    outcomes: dict[str, Outcomes] = {}
+    measured: dict[str, Outcomes] = {}
+    pictures: dict[Path, dict[str, Any]] = {}
     for name, workdir in zip(names, workdirs, strict=True):
         if jax.process_index() == 0:
             print(f"{workdir}:")
-        summary, outcomes[name] = measure(workdir, request)
-        if jax.process_index() == 0:
-            heat_map(summary, workdir / f"{request.stem}.png", str(workdir))
-    outcomes = _alike(outcomes)
+        pictures[workdir / f"{request.stem}.png"], measured[name] = measure(workdir, request)
+    outcomes = _alike(measured)
     summaries = {name: summarize(found) for name, found in outcomes.items()}
     compared = [name for name in names[1:] if summaries[name]["mean_over"]]
     differences = {name: difference(outcomes[names[0]], outcomes[name]) for name in compared}
     runs = {name: {**summaries[name], "difference": differences.get(name)} for name in names}
     if jax.process_index() == 0:
+        for picture, summary in pictures.items():
+            heat_map(summary, picture)
         path = folder / f"compare_{request.stem}_{_together(names)}.json"
         write_json(path, {"runs": runs})
-        _show(runs)
+        show(runs)
         tell_of_others(next(iter(runs.values())), request)
-        _draw(runs, path.with_suffix(".png"))
+        draw(runs, path.with_suffix(".png"))
         print(f"Picture and numbers: {path.with_suffix('.png')}, {path}")
     return {"runs": runs}
 
@@ -111,9 +112,10 @@ def _check_same(settings: Mapping[str, Mapping[str, Any]]) -> None:
         shared = own.keys() & own_other.keys() - {CLEAN.corruption}
         differs += [f"the images of {key}" for key in sorted(shared) if own[key] != own_other[key]]
         if differs:
+            sets = f"of {settings[first]['dataset']} and of {settings[name]['dataset']}"
             raise ValueError(
-                f"{first} and {name} cannot be compared, they differ in {', '.join(differs)}: compare runs of the same "
-                "test set"
+                f"{first} and {name}, {sets}, cannot be compared, they differ in {', '.join(differs)}: compare runs of "
+                "the same test set"
             )
 
 
@@ -175,42 +177,3 @@ def _writable(folder: Path) -> Path:
             "another one with --out DIR"
         ) from found
     return folder
-
-
-def _lines(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[float]]:
-    """For each quantity that all runs have, its value in every run."""
-    summaries = list(runs.values())
-    lines = (
-        {"clean": [summary["clean"]["error"] for summary in summaries]} if all(s["clean"] for s in summaries) else {}
-    )
-    for name in summaries[0]["corruptions"]:
-        lines[shown_name(name)] = [summary["corruptions"][name]["error"] for summary in summaries]
-    over = len(summaries[0]["mean_over"])
-    for key, name in (("mean_error", f"mean of {over}"), ("mce", "mCE"), ("relative_mce", "relative mCE")):
-        if all(key in summary for summary in summaries):
-            lines[name] = [summary[key]["error"] for summary in summaries]
-    return lines
-
-
-def _show(runs: Mapping[str, Mapping[str, Any]]) -> None:
-    summary = next(iter(runs.values()))
-    rows = [(name, *(f"{100 * value:.2f}" for value in values)) for name, values in _lines(runs).items()]
-    title = f"Error, %, of {summary['examples']:,} images of {summary['dataset']}, {summary['suite']}"
-    table(f"{title}; mean over severities 1 to 5, {summary['checkpoint']} checkpoints", ("corruption", *runs), rows)
-    for caveat in dict.fromkeys(run["caveat"] for run in runs.values() if run["caveat"]):
-        print(caveat)
-    for name, run in runs.items():
-        if run["difference"]:
-            low, high = (100 * end for end in run["difference"]["interval"])
-            told = f"{100 * run['difference']['error']:+.2f} points ({low:+.2f} to {high:+.2f})"
-            first = next(iter(runs))
-            # Other seeds of the same two methods would differ by more than other images do.
-            print(f"mean error of {name} minus that of {first}, of these two trained networks: {told}")
-
-
-def _draw(runs: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    lines = _lines(runs)
-    shown = {name: values for name, values in lines.items() if "mCE" not in name}
-    summary = next(iter(runs.values()))
-    columns = dict(zip(runs, zip(*shown.values(), strict=True), strict=True))
-    bars(list(shown), columns, f"{summary['dataset']}, {summary['suite']}: mean over severities 1 to 5", path)

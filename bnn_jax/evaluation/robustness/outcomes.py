@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,8 +27,9 @@ class Cell(NamedTuple):
 
 
 CLEAN = Cell("clean", 0)
-# Settings that make no image another: what is asked for, what is told of it, and what is of one corruption alone.
-_ASIDE = dict.fromkeys(("names", "caveat", "paired", "own_crc32"))
+# Settings that make no image another: what is asked for, what is told of it (a dataset is named after its folder, an
+# epoch is as long as the training set that is there), and what is of one corruption alone.
+_ASIDE = dict.fromkeys(("names", "dataset", "epoch", "caveat", "paired", "own_crc32"))
 
 
 def cells_of(names: Sequence[str]) -> tuple[Cell, ...]:
@@ -79,6 +81,9 @@ class Outcomes:
         values = np.stack([*self.values, *self.others.values()])
         with part.open("wb") as file:
             np.savez_compressed(file, settings=json.dumps(self.settings), cells=cells, values=values)
+            file.flush()
+            # A machine that stops would leave an empty file in the place of a whole one.
+            os.fsync(file.fileno())
         os.replace(part, path)
 
 
@@ -102,6 +107,9 @@ def resume(path: Path, settings: dict[str, Any], names: Sequence[str], images: i
       settings: as of `Outcomes`.
       names: of the corruptions that are asked for.
       images: of each.
+
+    Raises:
+      OSError: if the file is there and cannot be read: what it holds may be whole.
     """
     fresh = blank(settings, names, images)
     if not path.is_file():
@@ -114,7 +122,7 @@ def resume(path: Path, settings: dict[str, Any], names: Sequence[str], images: i
                 json.loads(str(stored["cells"])),
                 stored["values"],
             )
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile):
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return fresh
     if {**before, **_ASIDE} != {**settings, **_ASIDE} or values.shape[1:] != (images,):
         return fresh

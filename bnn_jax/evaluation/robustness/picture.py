@@ -11,9 +11,14 @@ import numpy as np
 from bnn_jax.drawing import FAINT, GROUPS, INK, figure
 from bnn_jax.evaluation.corruptions import SEVERITIES
 
+_TITLE = 60
 
-def heat_map(summary: Mapping[str, Any], path: Path, run: str) -> None:
-    """Draws the errors of every corruption at every severity, in %, beside the clean one, of a run by its name."""
+
+def heat_map(summary: Mapping[str, Any], path: Path) -> None:
+    """Draws the errors of every corruption at every severity, in %, beside the clean one, to a file of a run's folder.
+
+    The title names the folder, by the end of its name, and the file, which tells other draws of the same run apart.
+    """
     names = list(summary["corruptions"])
     errors = 100 * np.array([summary["corruptions"][name]["errors"] for name in names])
     picture = figure(6.5, 0.32 * len(names) + 1.6)
@@ -28,8 +33,8 @@ def heat_map(summary: Mapping[str, Any], path: Path, run: str) -> None:
         )
     clean = summary["clean"]
     beside = f", clean {100 * clean['error']:.1f} %" if clean else ""
-    of = f"{summary['checkpoint']} checkpoint of {run}"
-    axes.set_title(f"Error, %: {summary['dataset']}, {summary['suite']}{beside}\n{of}", color=INK, fontsize=10)
+    of = f"{summary['checkpoint']} checkpoint of {_end('/'.join(path.resolve().parent.parts[-2:]))}"
+    axes.set_title(f"Error, %: {summary['dataset']}, {path.stem}{beside}\n{of}", color=INK, fontsize=10)
     axes.tick_params(colors=INK, length=0)
     picture.colorbar(image, ax=axes, shrink=0.8)
     picture.savefig(path)
@@ -52,3 +57,7 @@ def bars(names: Sequence[str], runs: Mapping[str, Sequence[float]], title: str, 
     axes.margins(x=0.01)
     picture.legend(frameon=False, loc="outside upper right", ncols=min(len(runs), 4))
     picture.savefig(path)
+
+
+def _end(name: str) -> str:
+    return name if len(name) <= _TITLE else f"...{name[-_TITLE:]}"

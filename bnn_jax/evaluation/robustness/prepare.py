@@ -9,16 +9,17 @@ from typing import Any
 
 from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.corruptions.record import tables
-from bnn_jax.evaluation.robustness import published
+from bnn_jax.evaluation.robustness import cifar10_c, imagenet_c
 from bnn_jax.evaluation.robustness.generated import Generated
 from bnn_jax.evaluation.robustness.identity import beside_alexnet, caveat, checksum
 from bnn_jax.evaluation.robustness.parts import Suite
+from bnn_jax.evaluation.robustness.published import check_folder
 from bnn_jax.evaluation.robustness.request import GENERATED, JPEG85, MEMORY, Request
 from bnn_jax.evaluation.runs import load
 from bnn_jax.training.examples import open_splits
 from bnn_jax.training.experiment import Experiment
 
-_PUBLISHED = {"cifar10_c": published.cifar10_c, "imagenet_c": published.imagenet_c}
+_PUBLISHED = {"cifar10_c": cifar10_c, "imagenet_c": imagenet_c}
 # Larger images are taken for photographs.
 _SMALL_SIDE = 64
 
@@ -82,14 +83,15 @@ def _names(request: Request) -> tuple[str, ...]:
     """The corruptions to measure: of a published set without extra ones that are not there.
 
     Raises:
+      FileNotFoundError: if there is no folder.
       ValueError: if none is left.
     """
     if request.suite == GENERATED:
         return request.names
     root = Path(request.images).expanduser()
-    names = tuple(
-        name for name in request.names if name in corruptions.COMMON or published.present(request.suite, root, name)
-    )
+    check_folder(root)
+    present = _PUBLISHED[request.suite].present
+    names = tuple(name for name in request.names if name in corruptions.COMMON or present(root, name))
     if not names:
         raise ValueError(
             f"expected corruptions to measure, found none: {root} has none of {', '.join(request.names)}, and "
@@ -103,7 +105,7 @@ def _suite(request: Request, names: tuple[str, ...], experiment: Experiment) -> 
     info, test = experiment.splits.info, experiment.splits.test
     if request.suite != GENERATED:
         root = Path(request.images).expanduser()
-        return _PUBLISHED[request.suite](root, names, info, test), request.suite
+        return _PUBLISHED[request.suite].open_suite(root, names, info, test), request.suite
     small = max(info.image_shape[:2]) <= _SMALL_SIDE
     variant = corruptions.CIFAR10_C if small else corruptions.IMAGENET_C
     if small and request.stored != MEMORY:

@@ -35,17 +35,20 @@ def robustness(workdir: Path, request: Request) -> dict[str, Any]:
     if jax.process_index() == 0:
         show(summary)
         picture = workdir / f"{request.stem}.png"
-        heat_map(summary, picture, str(workdir))
+        heat_map(summary, picture)
         tell_of_others(summary, request)
         print(f"Picture and numbers: {picture}, {picture.with_suffix('.json')}")
     return summary
 
 
 def tell_of_others(summary: Mapping[str, Any], request: Request) -> None:
-    """Prints which corruptions are shown though they are left out now."""
+    """Prints which corruptions are shown though they are left out now, and which of a published set are not there."""
     others = [name for name in summary["corruptions"] if name not in request.names]
     if others:
         print(f"Left out now and shown all the same, as they were measured before: {', '.join(others)}")
+    absent = [name for name in request.names if name not in summary["corruptions"]]
+    if absent:
+        print(f"Not in {request.images}, and so not measured: {', '.join(absent)}")
 
 
 def shown_name(name: str) -> str:
@@ -75,27 +78,31 @@ def show(summary: Mapping[str, Any]) -> None:
 
 def conclusions(summary: Mapping[str, Any]) -> list[str]:
     """Clean error, mean error, mCE and relative mCE, those there are, in words; why mCE is missed, if it is."""
-    over = summary["mean_over"]
-    absent = [name for name in COMMON if name not in over]
-    # A mean over fewer is another quantity.
-    some = f"{len(over)} corruption{'s' if len(over) > 1 else ''}, WITHOUT {', '.join(absent)}"
-    which = f"the {len(COMMON)} corruptions" if not absent else some
     named = {
         "clean": "clean error",
-        "mean_error": f"mean error over {which}",
-        "mce": f"mCE{_caveat(summary)}",
-        "relative_mce": f"relative mCE{_caveat(summary)}",
+        "mean_error": f"mean error over {mean_over(summary)}",
+        "mce": f"mCE{aside(summary)}",
+        "relative_mce": f"relative mCE{aside(summary)}",
     }
     found = {key: summary[key] for key in named if summary.get(key)}
     told = [f"{named[key]}: {100 * value['error']:.2f} % ({_interval(value)})" for key, value in found.items()]
-    if summary["beside_alexnet"] and absent:
+    if summary["beside_alexnet"] and "mce" not in summary:
         told.append(f"no mCE, which is of all {len(COMMON)}")
-    elif summary["beside_alexnet"] and not summary["clean"]:
-        told.append("no relative mCE: the run's own test images, the clean ones, are not there (--data_directory)")
+    if not summary["clean"]:
+        missed = "clean error and no relative mCE" if "mce" in summary else "clean error"
+        told.append(f"no {missed}: the run's own test images, the clean ones, are not there (--data_directory)")
     return [*told, *([summary["caveat"]] if summary["caveat"] else [])]
 
 
-def _caveat(summary: Mapping[str, Any]) -> str:
+def mean_over(summary: Mapping[str, Any]) -> str:
+    """Which corruptions a mean is over: one over fewer is another quantity."""
+    over = summary["mean_over"]
+    absent = [name for name in COMMON if name not in over]
+    some = f"{len(over)} corruption{'s' if len(over) > 1 else ''}, WITHOUT {', '.join(absent)}"
+    return some if absent else f"the {len(COMMON)} corruptions"
+
+
+def aside(summary: Mapping[str, Any]) -> str:
     """What is to be known before a figure is set beside a paper's: how images were made, and their size."""
     told = []
     if summary["suite"] == GENERATED and summary["stored"] == MEMORY:

@@ -10,7 +10,7 @@ from PIL import Image
 from bnn_jax.config import DataConfig, component
 from bnn_jax.data import image_folder
 from bnn_jax.evaluation import corruptions
-from bnn_jax.evaluation.robustness import compare, outcomes
+from bnn_jax.evaluation.robustness import compare, comparison, outcomes
 from bnn_jax.evaluation.robustness.request import Request
 from bnn_jax.evaluation.robustness.summary import summarize
 from tests.evaluation.robustness.made_runs import REQUEST, run
@@ -93,7 +93,7 @@ def test_runs_of_different_data_are_refused_before_anything_is_measured(folder, 
     data = DataConfig(source=component(tiny_cifar), batch_size=8, eval_batch_size=6, crop_padding=0)
     other = run(tmp_path / "other", data=data)
     with pytest.raises(
-        ValueError, match=r"one and other cannot be .* dataset \(digits and cifar10\), .* examples \(359 and"
+        ValueError, match=r"one and other, of digits and of cifar10, cannot be compared, .* examples \(359 and"
     ):
         compare.compare([folder, other], REQUEST)
 
@@ -114,25 +114,44 @@ def photographs(folder, size, shade=120):
 def test_the_same_set_at_another_size_or_of_other_pixels_is_other_data(tmp_path, never_measured, size, shade, differs):
     one, other = photographs(tmp_path / "one", 72), photographs(tmp_path / "other", size, shade)
     request = Request(leave_out=("frost",))
-    with pytest.raises(ValueError, match=rf"one/run and other/run cannot be compared, they differ in {differs} \("):
+    with pytest.raises(ValueError, match=rf"one/run and other/run, .*, they differ in {differs} \("):
         compare.compare([one, other], request)
 
 
 def test_published_images_that_differ_in_one_corruption_are_named():
-    settings = {**dict.fromkeys(compare._SAME, 1), "own_crc32": {"fog": 1, "snow": 2}, "weights_crc32": 1}
+    settings = {**dict.fromkeys(compare._SAME, 1), "own_crc32": {"fog": 1, "snow": 2}, "dataset": "a"}
     # Clean images may be there for one run and not for the other, or be stored otherwise.
     for one, two in (({}, {"clean": 3}), ({"clean": 4}, {"clean": 3})):
         own = settings["own_crc32"]
-        others = {**settings, "own_crc32": {"fog": 1, **two}, "weights_crc32": 2}
+        others = {**settings, "own_crc32": {"fog": 1, **two}, "dataset": "the same elsewhere", "weights_crc32": 2}
         compare._check_same({"one": {**settings, "own_crc32": {**own, **one}}, "two": others})
-    with pytest.raises(ValueError, match="one and two cannot be compared, they differ in the images of snow: "):
+    with pytest.raises(ValueError, match=r"one and two, .*, cannot be compared, they differ in the images of snow: "):
         compare._check_same({"one": settings, "two": {**settings, "own_crc32": {"fog": 1, "snow": 3}}})
 
 
 def test_why_mce_is_missed_is_said_once(capsys):
     summary = summarize(measured(caveat="no mCE: why", examples=10, checkpoint="best"))
-    compare._show({name: {**summary, "difference": None} for name in ("one", "two")})
+    comparison.show({name: {**summary, "difference": None} for name in ("one", "two")})
     assert capsys.readouterr().out.count("no mCE: why") == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "settings", "told"),
+    [
+        (("fog", "snow", "saturate"), {}, ["mean of 2 corruptions, WITHOUT gaussian_noise, "]),
+        (tuple(corruptions.COMMON), {}, []),
+        (tuple(corruptions.COMMON), {"beside_alexnet": True}, ["mCE and relative mCE (generated in memory; "]),
+        (tuple(corruptions.COMMON), {"paired": None}, ["no clean errors: the runs' own test images are not there"]),
+        (("saturate",), {}, []),
+    ],
+)
+def test_what_is_to_be_known_of_the_lines_is_said(names, settings, told):
+    found = measured(names, **settings)
+    if found.settings["paired"] is None:
+        found.row(outcomes.CLEAN)[:] = outcomes.UNKNOWN
+    notes = comparison.notes([summarize(found)] * 2)
+    assert len(notes) == len(told)
+    assert all(note.startswith(start) for note, start in zip(notes, told, strict=True))
 
 
 def test_where_nothing_can_be_written_nothing_is_measured(tmp_path, never_measured):

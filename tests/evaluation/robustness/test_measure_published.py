@@ -52,14 +52,18 @@ def test_they_are_known_wherever_they_lie(folder, tmp_path, recorded):
     assert np.any(again.values != first.values)
 
 
-def test_without_the_clean_ones_they_are_measured_to_the_end(folder, tmp_path, recorded, monkeypatch):
+def test_without_the_clean_ones_they_are_measured_to_the_end(folder, tmp_path, recorded, monkeypatch, capsys):
     published_cifar(tmp_path / "there")
     absent = replace(tiny_cifar(), test=Absent(8))
     monkeypatch.setattr(prepare, "open_splits", lambda config, dry: absent)
     steps = []
     monkeypatch.setattr(measure.Steps, "advance", lambda self, what: steps.append(self._total))
     # Two corruptions at 5 severities, 8 images in batches of 6.
-    summary = report.robustness(folder, of_published(tmp_path / "there"))
+    request = of_published(tmp_path / "there", ("fog", "snow", "spatter"))
+    summary = report.robustness(folder, request)
+    shown = capsys.readouterr().out
+    assert "no clean error: the run's own test images" in shown
+    assert f"Not in {tmp_path / 'there'}, and so not measured: spatter\n" in shown
     assert summary["complete"]
     assert summary["clean"] is None
     assert steps == [20] * 20

@@ -1,5 +1,7 @@
 """Outcomes: recorded, kept, taken up again; and what they are summed up to."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -77,12 +79,21 @@ class TestResume:
         again = outcomes.resume(tmp_path / "a.npz", SETTINGS, NAMES, 10)
         np.testing.assert_array_equal(again.values, found.values)
 
-    @pytest.mark.parametrize("change", [{"step": 4}, {"dataset": "other"}, {"weights_crc32": 7}])
+    @pytest.mark.parametrize("change", [{"step": 4}, {"labels_crc32": 5}, {"weights_crc32": 7}])
     def test_another_checkpoint_begins_anew(self, tmp_path, change):
         measured().save(tmp_path / "a.npz")
         again = outcomes.resume(tmp_path / "a.npz", {**SETTINGS, **change}, NAMES, 10)
         assert (again.values == UNKNOWN).all()
         assert (outcomes.resume(tmp_path / "a.npz", SETTINGS, NAMES, 11).values == UNKNOWN).all()
+
+    def test_a_set_in_a_folder_of_another_name_is_the_same(self, tmp_path):
+        found = measured(epoch=2.0)
+        found.save(tmp_path / "a.npz")
+        # Of fewer training images an epoch is shorter: the weights are what they are.
+        moved = {**SETTINGS, "dataset": "photographs", "epoch": 3.0}
+        again = outcomes.resume(tmp_path / "a.npz", moved, NAMES, 10)
+        np.testing.assert_array_equal(again.values, found.values)
+        assert again.settings == moved
 
     @pytest.mark.parametrize(
         ("before", "now", "paired", "kept"),
@@ -118,8 +129,23 @@ class TestResume:
         assert again.settings["own_crc32"] == {"snow": 1, "fog": told}
 
     def test_a_damaged_file_begins_anew(self, tmp_path):
-        (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 and no more")
-        assert (outcomes.resume(tmp_path / "a.npz", SETTINGS, NAMES, 10).values == UNKNOWN).all()
+        measured().save(tmp_path / "a.npz")
+        whole = (tmp_path / "a.npz").read_bytes()
+        # In the third the compressed values are damaged, and nothing else.
+        place = whole.index(b"values.npy") + 60
+        for content in (b"", b"PK\x03\x04 and no more", whole[:place] + bytes(9) + whole[place + 9 :], whole[:-30]):
+            (tmp_path / "a.npz").write_bytes(content)
+            assert (outcomes.resume(tmp_path / "a.npz", SETTINGS, NAMES, 10).values == UNKNOWN).all()
+
+    def test_a_file_that_cannot_be_read_now_is_not_taken_for_a_damaged_one(self, tmp_path, monkeypatch):
+        measured().save(tmp_path / "a.npz")
+
+        def failing(*_, **__):
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(np, "load", failing)
+        with pytest.raises(OSError, match="Input/output error"):
+            outcomes.resume(tmp_path / "a.npz", SETTINGS, NAMES, 10)
 
 
 class TestSummary:
@@ -211,4 +237,6 @@ class TestSummary:
         summary = summarize(found)
         assert "mce" in summary
         assert "relative_mce" not in summary
-        assert "no relative mCE: the run's own test images" in conclusions(summary)[-1]
+        assert "no clean error and no relative mCE: the run's own test images" in conclusions(summary)[-1]
+        without = summarize(replace(found, settings={**found.settings, "beside_alexnet": False}))
+        assert conclusions(without)[-1].startswith("no clean error: the run's own test images")

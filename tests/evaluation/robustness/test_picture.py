@@ -1,6 +1,7 @@
 """What the pictures show of the figures they are drawn from."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,23 +23,37 @@ def drawn(monkeypatch):
     return made
 
 
-def test_the_heat_map_has_every_corruption_at_every_severity(drawn, tmp_path):
+def test_the_heat_map_has_every_corruption_at_every_severity(drawn, tmp_path, monkeypatch):
     errors = {"zoom_blur": [0.1, 0.2, 0.3, 0.4, 0.5], "fog": [0.05, 0.15, 0.25, 0.35, 0.955]}
     summary = {
         "corruptions": {name: {"errors": values} for name, values in errors.items()},
         "clean": {"error": 0.047},
         "dataset": "toy",
-        "suite": "corruptions",
         "checkpoint": "last",
     }
-    picture.heat_map(summary, tmp_path / "a.png", "runs/one")
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    picture.heat_map(summary, folder / "corruptions_last.png")
     axes = drawn[0].axes[0]
     np.testing.assert_allclose(axes.images[0].get_array(), 100 * np.array(list(errors.values())))
     assert [label.get_text() for label in axes.get_yticklabels()] == ["zoom blur", "fog"]
     assert [text.get_text() for text in axes.texts][-2:] == ["35.0", "95.5"]
-    assert axes.get_title() == "Error, %: toy, corruptions, clean 4.7 %\nlast checkpoint of runs/one"
-    picture.heat_map({**summary, "clean": None}, tmp_path / "b.png", "runs/one")
-    assert drawn[1].axes[0].get_title() == "Error, %: toy, corruptions\nlast checkpoint of runs/one"
+    assert axes.get_title() == "Error, %: toy, corruptions_last, clean 4.7 %\nlast checkpoint of runs/one"
+    monkeypatch.chdir(folder)
+    picture.heat_map({**summary, "clean": None}, Path("corruptions_seed1.png"))
+    assert drawn[1].axes[0].get_title() == "Error, %: toy, corruptions_seed1\nlast checkpoint of runs/one"
+
+
+def test_the_title_of_a_run_in_a_long_folder_fits(drawn, tmp_path):
+    summary = {"corruptions": {"fog": {"errors": [0.5] * 5}}, "clean": None, "dataset": "toy", "checkpoint": "best"}
+    folder = tmp_path / ("long" * 30) / "one"
+    folder.mkdir(parents=True)
+    picture.heat_map(summary, folder / "corruptions.png")
+    title = drawn[0].axes[0].title
+    assert title.get_text().endswith("longlong/one")
+    box = title.get_window_extent()
+    assert box.x0 > 0
+    assert box.x1 < drawn[0].bbox.x1
 
 
 def test_bars_of_a_corruption_stand_beside_each_other(drawn, tmp_path):
