@@ -45,7 +45,7 @@ def decode(encoded: bytes, where: str) -> Image:
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{where}: expected an encoded image, found {len(encoded):,} bytes that Pillow cannot read ({error}). "
-            "Copy the file again; a run whose set of images changes must begin anew."
+            "Copy the file again. (A training whose set of images changes must begin anew.)"
         ) from error
 
 

@@ -175,7 +175,7 @@ def _chosen(severity: ArrayLike, batch: Array) -> int | Array:
     Raises:
       ValueError: If it is of another form, or known to be out of range.
     """
-    if isinstance(severity, int | np.integer):
+    if isinstance(severity, int | np.integer) and not isinstance(severity, bool):
         return int(severity)
     chosen = jnp.asarray(severity)
     if not jnp.issubdtype(chosen.dtype, jnp.integer) or chosen.shape not in ((), batch.shape[:1]):
@@ -199,14 +199,21 @@ def _check(images: Array) -> None:
     if images.dtype != jnp.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
         raise ValueError(f"expected images of dtype uint8, or floating in [0, 1], found {images.dtype}")
     if images.dtype != jnp.uint8 and not isinstance(images, Tracer):
-        least, largest = float(jnp.min(images)), float(jnp.max(images))
-        if np.isnan(least):
+        # Images that a traced function closes over are known too.
+        with jax.ensure_compile_time_eval():
+            # Least and largest do not tell: on some devices they pass NaN over.
+            has_nan, least, largest = (float(of(images)) for of in (_has_nan, jnp.min, jnp.max))
+        if has_nan:
             raise ValueError("expected floating images in [0, 1], found NaN: mend what made it")
         if least < -_SLACK or largest > 1.0 + _SLACK:
             raise ValueError(
                 f"expected floating images in [0, 1], found values from {least:g} to {largest:g}: corrupt them before "
                 "they are normalized; divide 0 to 255 by 255"
             )
+
+
+def _has_nan(images: Array) -> Array:
+    return jnp.isnan(images).any()
 
 
 def no_draws(key: Array, shape: Shape) -> None:

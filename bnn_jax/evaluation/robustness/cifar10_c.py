@@ -11,9 +11,9 @@ from bnn_jax.data import Absent, DatasetInfo, Source, array_source
 from bnn_jax.evaluation.corruptions import SEVERITIES
 from bnn_jax.evaluation.robustness.identity import labels_of
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, Cell
-from bnn_jax.evaluation.robustness.published import Published
+from bnn_jax.evaluation.robustness.published import Published, leave_out
 
-_URL = "https://zenodo.org/records/2535967"
+URL = "https://zenodo.org/records/2535967"
 # Classes and image shape.
 CIFAR = (10, (32, 32, 3))
 
@@ -40,7 +40,7 @@ def open_suite(root: Path, names: Sequence[str], info: DatasetInfo, test: Source
     if missing:
         raise FileNotFoundError(
             f"{root}: expected CIFAR-10-C, found no {', '.join(f'{name}.npy' for name in missing)}. "
-            f"Get it from {_URL} and give the unpacked folder with --data; or use --leave_out"
+            f"Get it from {URL} and give the unpacked folder with --data{leave_out(missing)}"
         )
     labels = _array(root / "labels.npy")
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or len(labels) % len(SEVERITIES):
@@ -49,11 +49,17 @@ def open_suite(root: Path, names: Sequence[str], info: DatasetInfo, test: Source
             f"{labels.dtype} of shape {labels.shape}"
         )
     count = len(labels) // len(SEVERITIES)
+    others = [s for s, part in zip(SEVERITIES, labels.reshape(5, count), strict=True) if np.any(part != labels[:count])]
+    if others:
+        raise ValueError(
+            f"{root / 'labels.npy'}: expected the same {count:,} labels for each severity, found others for severity "
+            f"{', '.join(map(str, others))}. Get it again from {URL}"
+        )
     first, clean = labels[:count].astype(np.int64), labels_of(test)
     if not isinstance(test, Absent) and len(test) != count:
         raise ValueError(
             f"{root / 'labels.npy'}: expected labels of the run's own {len(test):,} test images for each of 5 "
-            f"severities, found {count:,} for each. Get the set whole from {_URL}, if the run's is CIFAR-10's"
+            f"severities, found {count:,} for each. Get the set whole from {URL}, if the run's is CIFAR-10's"
         )
     if clean is not None and not np.array_equal(clean, first):
         raise ValueError(
@@ -71,7 +77,7 @@ def open_suite(root: Path, names: Sequence[str], info: DatasetInfo, test: Source
         if (images.shape, images.dtype) != (expected, np.uint8):
             raise ValueError(
                 f"{path}: expected uint8 images of shape {expected}, one for each of labels.npy, found {images.dtype} "
-                f"of shape {images.shape}. Get it from {_URL}"
+                f"of shape {images.shape}. Get it from {URL}"
             )
         return array_source(images[part], labels[part], info.num_classes, str(path))
 

@@ -22,6 +22,7 @@ from bnn_jax.evaluation.robustness.report import tell_of_others
 from bnn_jax.evaluation.robustness.request import Request
 from bnn_jax.evaluation.robustness.summary import common, errors_of, summarize
 from bnn_jax.training import parallel
+from bnn_jax.training.signals import StopRequest
 from bnn_jax.training.workdir import write_json
 
 _SAME = (
@@ -56,14 +57,15 @@ def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[s
         raise ValueError(f"expected at least two different runs to compare, found {[str(w) for w in workdirs]}")
     names = _short(resolved)
     folder = _writable(Path(out).expanduser() if out else resolved[0].parent)
-    # Measuring takes hours: what cannot be compared is to be known before.
-    _check_same({name: prepare(workdir, request).settings for name, workdir in zip(names, workdirs, strict=True)})
     measured: dict[str, Outcomes] = {}
     pictures: dict[Path, dict[str, Any]] = {}
-    for name, workdir in zip(names, workdirs, strict=True):
-        if jax.process_index() == 0:
-            print(f"{workdir}:")
-        pictures[workdir / f"{request.stem}.png"], measured[name] = measure(workdir, request)
+    with StopRequest() as stop:
+        # Measuring takes hours: what cannot be compared is to be known before.
+        _check_same({name: prepare(workdir, request).settings for name, workdir in zip(names, workdirs, strict=True)})
+        for name, workdir in zip(names, workdirs, strict=True):
+            if jax.process_index() == 0:
+                print(f"{workdir}:")
+            pictures[workdir / f"{request.stem}.png"], measured[name] = measure(workdir, request, stop)
     outcomes = _alike(measured)
     summaries = {name: summarize(found) for name, found in outcomes.items()}
     compared = [name for name in names[1:] if summaries[name]["mean_over"]]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bnn_jax.evaluation.corruptions import COMMON
-from bnn_jax.evaluation.robustness.picture import bars
-from bnn_jax.evaluation.robustness.report import aside, mean_over, shown_name
+from bnn_jax.evaluation.robustness.picture import bars, shown_name
+from bnn_jax.evaluation.robustness.report import aside, mean_over
 from bnn_jax.training.console import table
 
 

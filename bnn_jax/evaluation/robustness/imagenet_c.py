@@ -13,9 +13,9 @@ from bnn_jax.evaluation.corruptions import SEVERITIES
 from bnn_jax.evaluation.robustness.cifar10_c import CIFAR
 from bnn_jax.evaluation.robustness.identity import labels_of
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, Cell
-from bnn_jax.evaluation.robustness.published import Published
+from bnn_jax.evaluation.robustness.published import Published, leave_out
 
-_URL = "https://zenodo.org/records/2235448"
+URL = "https://zenodo.org/records/2235448"
 
 
 def open_suite(root: Path, names: Sequence[str], info: DatasetInfo, test: Source) -> Published:
@@ -36,9 +36,10 @@ def open_suite(root: Path, names: Sequence[str], info: DatasetInfo, test: Source
     places = {name: _find(root, name) for name in names}
     missing = [name for name, place in places.items() if place is None]
     if missing:
+        absent = ", ".join(folder for name in missing for folder in _absent(root, name))
         raise FileNotFoundError(
-            f"{root}: expected ImageNet-C, folders <corruption>/<severity>/<class>, found no five severities of "
-            f"{', '.join(missing)}. Get it from {_URL} and give the folder with --data; or use --leave_out"
+            f"{root}: expected ImageNet-C, folders <corruption>/<severity>/<class>, found no {absent}. Get it from "
+            f"{URL} and give the folder with --data{leave_out(missing)}"
         )
 
     def find(cell: Cell) -> Source:
@@ -92,9 +93,20 @@ def present(root: Path, name: str) -> bool:
     return _find(root, name) is not None
 
 
+def _places(root: Path, name: str) -> list[Path]:
+    return [place for place in (root / name, *sorted(root.glob(f"*/{name}"))) if place.is_dir()]
+
+
 def _find(root: Path, name: str) -> Path | None:
-    candidates = [root / name, *sorted(root.glob(f"*/{name}"))]
-    return next((place for place in candidates if all((place / str(s)).is_dir() for s in SEVERITIES)), None)
+    whole = (place for place in _places(root, name) if all((place / str(s)).is_dir() for s in SEVERITIES))
+    return next(whole, None)
+
+
+def _absent(root: Path, name: str) -> list[str]:
+    """Which folders of a corruption that is not whole are not there."""
+    for place in _places(root, name):
+        return [str((place / str(s)).relative_to(root)) for s in SEVERITIES if not (place / str(s)).is_dir()]
+    return [name]
 
 
 def _same_images(records: Records, test: Source) -> bool:

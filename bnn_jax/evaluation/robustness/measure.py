@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ _IN_FLIGHT = 4
 _ASKED = count()
 
 
-def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
+def measure(workdir: Path, request: Request, stop: StopRequest | None = None) -> tuple[dict[str, Any], Outcomes]:
     """Measures a run, and writes `workdir/<stem>.json` and `.npz` as it goes.
 
     The stem (`Request.stem`) is the suite's name, if nothing else about the request is unusual.
@@ -46,6 +47,7 @@ def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
     Args:
       workdir: folder of the run.
       request: what to measure.
+      stop: asked between batches whether to stop, in its context; if None, one that is open while this runs.
 
     Returns:
       What the JSON file holds, see `summary.summarize`, and the outcome of every image.
@@ -55,6 +57,19 @@ def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
       KeyboardInterrupt: with its number, after a signal that asks to stop, once what was measured is written.
       ValueError: if there is no checkpoint, or the data does not fit the network.
     """
+    # Python drops what a signal's handler raises in a callback of its garbage collector: asked for instead.
+    with StopRequest() if stop is None else nullcontext(stop) as stop:
+        found = _measure(workdir, request, stop)
+        _heed(stop)
+    return found
+
+
+def _heed(stop: StopRequest) -> None:
+    if stop.signal:
+        raise KeyboardInterrupt(stop.signal)
+
+
+def _measure(workdir: Path, request: Request, stop: StopRequest) -> tuple[dict[str, Any], Outcomes]:
     prepared = prepare(workdir, request)
     experiment, suite, settings = prepared.experiment, prepared.suite, prepared.settings
     path = workdir / f"{request.stem}.npz"
@@ -63,6 +78,14 @@ def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
     parallel.check_agreement("what was measured before (is the workdir shared?)", str(known))
     if path.is_file() and not known and not outcomes.others and jax.process_index() == 0:
         print(f"{path} holds nothing of these weights and images: it is measured anew, and will be replaced.")
+
+    wanted = [cell for cell in outcomes.cells if cell != CLEAN or suite.paired is not None]
+    there = sum(outcomes.known(cell) for cell in wanted)
+    if there and jax.process_index() == 0:
+        print(f"{path}: {there} of {len(wanted)} measurements are there already. Remove it to make them anew.")
+    # While all that was opened, which may take minutes.
+    stop.requested(next(_ASKED))
+    _heed(stop)
 
     def grown() -> bool:
         return int(np.sum(outcomes.values != UNKNOWN)) > known
@@ -81,13 +104,12 @@ def measure(workdir: Path, request: Request) -> tuple[dict[str, Any], Outcomes]:
         if jax.process_index() == 0 and grown():
             write()
 
-    wanted = [cell for cell in outcomes.cells if cell != CLEAN or suite.paired is not None]
     try:
         if not all(outcomes.known(cell) for cell in wanted):
             info = experiment.splits.info
             variables = parallel.replicate(prepared.variables)
             step = parallel.parallelize(make_outcome_step(experiment.model, info.mean, info.std))
-            _run(suite, outcomes, wanted, _reading(experiment), lambda batch: step(variables, batch), keep)
+            _run(suite, outcomes, wanted, _reading(experiment), lambda batch: step(variables, batch), keep, stop)
     except BaseException:
         keep()
         raise
@@ -108,6 +130,7 @@ def _run(
     reading: Reading,
     step: Callable[[Any], Any],
     keep: Callable[[], None],
+    stop: StopRequest,
 ) -> None:
     """Measures what is not known of the cells that are wanted; what was measured is kept now and then.
 
@@ -126,8 +149,7 @@ def _run(
             cell, first, found = waiting.popleft()
             outcomes.record(cell, first, np.asarray(found))
 
-    # Python drops what a signal's handler raises in a callback of its garbage collector: asked for instead.
-    with Steps(total, done, quiet=jax.process_index() != 0) as steps, StopRequest() as stop:
+    with Steps(total, done, quiet=jax.process_index() != 0) as steps:
         for part in suite.parts(outcomes, reading):
             waiting.append((part.cell, part.first, step(part.batch)))
             settle(_IN_FLIGHT)
@@ -138,8 +160,7 @@ def _run(
                 keep()
                 saved = time.monotonic()
         settle(0)
-    if stop.signal:
-        raise KeyboardInterrupt(stop.signal)
+    _heed(stop)
 
 
 def make_outcome_step(model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Callable[..., Array]:

@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 
 from bnn_jax.drawing import FAINT, GROUPS, INK, figure
-from bnn_jax.evaluation.corruptions import SEVERITIES
+from bnn_jax.evaluation.corruptions import COMMON, SEVERITIES
 
 _TITLE = 60
+
+
+def shown_name(name: str) -> str:
+    """Of a corruption: those that no mean is over are marked."""
+    return name if name in COMMON else f"{name} (extra)"
 
 
 def heat_map(summary: Mapping[str, Any], path: Path) -> None:
@@ -20,21 +25,25 @@ def heat_map(summary: Mapping[str, Any], path: Path) -> None:
     The title names the folder, by the end of its name, and the file, which tells other draws of the same run apart.
     """
     names = list(summary["corruptions"])
-    errors = 100 * np.array([summary["corruptions"][name]["errors"] for name in names])
-    picture = figure(6.5, 0.32 * len(names) + 1.6)
+    entries = summary["corruptions"].values()
+    errors = 100 * np.array([[*entry["errors"], np.mean(entry["errors"])] for entry in entries])
+    picture = figure(6.5, 0.32 * len(names) + 1.8)
     axes = picture.subplots()
     image = axes.imshow(errors, cmap="YlOrRd", vmin=0, vmax=100, aspect="auto")
-    axes.set_xticks(range(len(SEVERITIES)), [str(s) for s in SEVERITIES])
-    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axes.set_xticks(range(len(SEVERITIES) + 1), [*map(str, SEVERITIES), "mean"])
+    axes.axvline(len(SEVERITIES) - 0.5, color="white", linewidth=3)
+    axes.set_yticks(range(len(names)), [shown_name(name).replace("_", " ") for name in names])
     axes.set_xlabel("severity", color=INK)
     for (row, column), error in np.ndenumerate(errors):
         axes.text(
             column, row, f"{error:.1f}", ha="center", va="center", color="white" if error > 60 else INK, fontsize=8
         )
-    clean = summary["clean"]
-    beside = f", clean {100 * clean['error']:.1f} %" if clean else ""
     of = f"{summary['checkpoint']} checkpoint of {_end('/'.join(path.resolve().parent.parts[-2:]))}"
-    axes.set_title(f"Error, %: {summary['dataset']}, {path.stem}{beside}\n{of}", color=INK, fontsize=10)
+    clean = [f"clean {100 * summary['clean']['error']:.1f} %"] if summary["clean"] else []
+    over = f"mean over {len(summary['mean_over'])} of the {len(COMMON)}"
+    mean = [f"{over} {100 * summary['mean_error']['error']:.1f} %"] if summary["mean_over"] else []
+    title = f"Error, %: {summary['dataset']}, {path.stem}\n{of}\n{', '.join([*clean, *mean])}"
+    axes.set_title(title.rstrip(), color=INK, fontsize=10)
     axes.tick_params(colors=INK, length=0)
     picture.colorbar(image, ax=axes, shrink=0.8)
     picture.savefig(path)

@@ -89,7 +89,7 @@ def _names(request: Request) -> tuple[str, ...]:
     if request.suite == GENERATED:
         return request.names
     root = Path(request.images).expanduser()
-    check_folder(root)
+    check_folder(root, _PUBLISHED[request.suite].URL)
     present = _PUBLISHED[request.suite].present
     names = tuple(name for name in request.names if name in corruptions.COMMON or present(root, name))
     if not names:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bnn_jax.data import Source, eval_batches
-from bnn_jax.evaluation.corruptions import SEVERITIES
+from bnn_jax.evaluation.corruptions import ALL, SEVERITIES
 from bnn_jax.evaluation.robustness.identity import checksum, sample_checksum
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, Cell, Outcomes
 from bnn_jax.evaluation.robustness.parts import Part, Reading, Tail
@@ -41,13 +41,13 @@ class Published:
         return self.count
 
     def identity(self) -> dict[str, Any]:
-        """A sample of the images of each corruption, at the highest severity; of the clean ones, their order too.
+        """A sample of the images of each corruption, at every severity; of the clean ones, their order too.
 
         Raises:
           FileNotFoundError: if one of them is not there.
         """
         try:
-            own = {name: sample_checksum(self.glimpse(Cell(name, SEVERITIES[-1]))) for name in self.names}
+            own = {name: self._sample(name) for name in self.names}
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"{error.filename}: expected the same files under every corruption, found no such one. Unpack the set "
@@ -57,6 +57,9 @@ class Published:
             clean = sample_checksum(self.open(CLEAN))
             own[CLEAN.corruption] = checksum([np.uint32(clean), np.bool_(self.paired)])
         return {"images_crc32": None, "pixels_version": None, "stored": None, "own_crc32": own}
+
+    def _sample(self, name: str) -> int:
+        return checksum([np.uint32(sample_checksum(self.glimpse(Cell(name, s)))) for s in SEVERITIES])
 
     def parts(self, outcomes: Outcomes, reading: Reading) -> Iterator[Part]:
         """Batches of which the outcomes are not known yet, one corruption after the other."""
@@ -73,13 +76,19 @@ class Published:
                 yield Part(cell, first + number * size, dict(parallel.split(batch)))
 
 
-def check_folder(root: Path) -> None:
-    """Refuses what is no folder.
+def check_folder(root: Path, url: str) -> None:
+    """Refuses what is no folder, and says where the images are to be had.
 
     Raises:
       FileNotFoundError: if it is none.
     """
     if not root.is_dir():
         raise FileNotFoundError(
-            f"{root}: expected the folder of the suite's images, found no folder. Name it with --data"
+            f"{root}: expected the folder of the suite's images (--data), found no folder. They are at {url}"
         )
+
+
+def leave_out(missing: Sequence[str]) -> str:
+    """What to add to a refusal for missing corruptions: how to do without them."""
+    names = [name for name in missing if name in ALL]
+    return f"; or --leave_out {','.join(names)}" if len(names) == len(missing) else ""

@@ -10,7 +10,7 @@ import jax
 
 from bnn_jax.evaluation.corruptions import COMMON, SEVERITIES
 from bnn_jax.evaluation.robustness.measure import measure
-from bnn_jax.evaluation.robustness.picture import heat_map
+from bnn_jax.evaluation.robustness.picture import heat_map, shown_name
 from bnn_jax.evaluation.robustness.request import GENERATED, MEMORY, Request
 from bnn_jax.training.console import table
 
@@ -49,11 +49,6 @@ def tell_of_others(summary: Mapping[str, Any], request: Request) -> None:
     absent = [name for name in request.names if name not in summary["corruptions"]]
     if absent:
         print(f"Not in {request.images}, and so not measured: {', '.join(absent)}")
-
-
-def shown_name(name: str) -> str:
-    """Of a corruption: those that no mean is over are marked."""
-    return name if name in COMMON else f"{name} (extra)"
 
 
 def show(summary: Mapping[str, Any]) -> None:

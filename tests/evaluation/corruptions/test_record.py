@@ -105,6 +105,17 @@ def test_it_maps_over_batches_within_jit():
     np.testing.assert_array_equal(mapped[1], corruptions.gaussian_noise(keys[1], x[1], 2))
 
 
+def test_images_that_a_traced_function_closes_over_are_known():
+    x, severities = jnp.asarray(images() / np.float32(255)), jnp.array([1, 3, 5])
+    expected = corruptions.gaussian_noise(KEY, x, severities)
+    np.testing.assert_array_equal(jax.jit(lambda key: corruptions.gaussian_noise(key, x, severities))(KEY), expected)
+    _, scanned = jax.lax.scan(lambda carry, key: (carry, corruptions.gaussian_noise(key, x, severities)), 0, KEY[None])
+    np.testing.assert_array_equal(scanned[0], expected)
+    outside = x + 3
+    with pytest.raises(ValueError, match="found values from"):
+        jax.jit(lambda key: corruptions.contrast(key, outside))(KEY)
+
+
 def test_a_single_image_takes_the_key_itself():
     x = images()
     found = corruptions.gaussian_noise(KEY, x[1], 2)
@@ -127,9 +138,12 @@ def test_jpeg_on_the_host_is_that_of_the_device():
         ((KEY, np.full((4, 4, 3), 255.0, np.float32)), "found values from 255 to 255: .* divide 0 to 255 by 255"),
         ((KEY, np.full((4, 4, 3), -0.1, np.float32)), "found values from -0.1 to -0.1: .* before they are normalized"),
         ((KEY, np.full((4, 4, 3), np.nan, np.float32)), r"found NaN: mend what made it$"),
+        # Where XLA passes a NaN over.
+        ((KEY, jnp.linspace(0, 1, 4 * 32 * 32 * 3).reshape(4, 32, 32, 3).at[0, 0, 0, 0].set(jnp.nan)), "found NaN"),
         ((KEY, images()[:0]), r"at least one pixel, found \(0, "),
         ((KEY, images(), 6), "severity of 1 to 5, found 6"),
         ((KEY, images(), 2.0), "expected a severity, an integer"),
+        ((KEY, images(), True), "expected a severity, an integer"),
         ((KEY, images(), 1, "tiny"), "expected variant to be one of"),
         ((jax.random.split(KEY, 2), images()), r"expected one typed key, or 3: .* shape \(2,\)"),
         ((jnp.zeros(2, jnp.uint32), images()), r"Make one with jax\.random\.key"),

@@ -88,7 +88,7 @@ class TestIdentity:
         without = own_checksums(cifar10_c.open_suite(arrays, NAMES, CIFAR, Absent(COUNT)))
         assert without == {name: found[name] for name in NAMES}
         images = np.load(arrays / "fog.npy")
-        images[-1, 3, 3, 1] += 1
+        images[3 * COUNT - 1, 3, 3, 1] += 1  # severity 3
         np.save(arrays / "fog.npy", images)
         again = own_checksums(cifar10_c.open_suite(arrays, NAMES, CIFAR, clean()))
         assert {name for name in found if found[name] != again[name]} == {"fog"}
@@ -101,7 +101,7 @@ class TestIdentity:
 
 def test_missing_files_are_named(arrays):
     (arrays / "snow.npy").unlink()
-    with pytest.raises(FileNotFoundError, match=r"found no snow\.npy"):
+    with pytest.raises(FileNotFoundError, match=r"found no snow\.npy\. .* with --data; or --leave_out snow$"):
         cifar10_c.open_suite(arrays, NAMES, CIFAR, clean())
     with pytest.raises(ValueError, match="CIFAR-10-C is for networks of CIFAR-10"):
         cifar10_c.open_suite(arrays, NAMES, replace(CIFAR, image_shape=(28, 28, 3)), clean())
@@ -134,6 +134,14 @@ class TestFiles:
         np.save(arrays / "labels.npy", labels)
         with pytest.raises(ValueError, match=rf"labels\.npy: expected .* found {labels.dtype} of shape"):
             cifar10_c.open_suite(arrays, NAMES, CIFAR, clean())
+
+    def test_labels_that_differ_between_severities_are_refused(self, arrays):
+        labels = np.load(arrays / "labels.npy")
+        labels[COUNT] += 1
+        labels[5 * COUNT - 1] += 1
+        np.save(arrays / "labels.npy", labels)
+        with pytest.raises(ValueError, match="the same 7 labels for each severity, found others for severity 2, 5"):
+            cifar10_c.open_suite(arrays, NAMES, CIFAR, Absent(COUNT))
 
     @pytest.mark.parametrize("name", ["snow", "labels"])
     def test_files_that_are_not_arrays_are_named(self, arrays, name):

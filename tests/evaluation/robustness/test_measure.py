@@ -252,3 +252,11 @@ def test_where_mce_is_missed_the_reason_is_told_and_changes_no_measurement(tmp_p
 def test_small_images_were_never_stored_as_jpeg(folder):
     with pytest.raises(ValueError, match="never stored as JPEG"):
         measure.measure(folder, Request(stored="jpeg85"))
+
+
+def test_what_is_there_already_is_told(folder, capsys):
+    request = Request(leave_out=tuple(name for name in corruptions.ALL if name != "contrast"))
+    measure.measure(folder, request)
+    assert "there already" not in capsys.readouterr().out
+    measure.measure(folder, request)
+    assert "corruptions.npz: 6 of 6 measurements are there already. Remove it to" in capsys.readouterr().out
