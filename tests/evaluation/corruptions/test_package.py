@@ -1,7 +1,7 @@
 """The same pixels as the Python package imagecorruptions makes of the same draws, where that is installed.
 
 It is not among the development tools: it asks for OpenCV with its windows. `benchmarks/corruption_agreement.py` makes
-the same comparison on photographs; RESULTS.md has its table.
+the same comparison on photographs; benchmarks/README.md has its table.
 """
 
 import importlib.util
