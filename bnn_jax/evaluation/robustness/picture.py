@@ -39,9 +39,13 @@ def heat_map(summary: Mapping[str, Any], path: Path) -> None:
             column, row, f"{error:.1f}", ha="center", va="center", color="white" if error > 60 else INK, fontsize=8
         )
     of = f"{summary['checkpoint']} checkpoint of {_end('/'.join(path.resolve().parent.parts[-2:]))}"
-    clean = [f"clean {100 * summary['clean']['error']:.1f} %"] if summary["clean"] else []
-    over = f"mean over {len(summary['mean_over'])} of the {len(COMMON)}"
-    mean = [f"{over} {100 * summary['mean_error']['error']:.1f} %"] if summary["mean_over"] else []
+    clean = [f"clean: {100 * summary['clean']['error']:.1f} %"] if summary["clean"] else []
+    some = "" if len(summary["mean_over"]) == len(COMMON) else f"{len(summary['mean_over'])} of "
+    mean = (
+        [f"mean over {some}the {len(COMMON)}: {100 * summary['mean_error']['error']:.1f} %"]
+        if summary["mean_over"]
+        else []
+    )
     title = f"Error, %: {summary['dataset']}, {path.stem}\n{of}\n{', '.join([*clean, *mean])}"
     axes.set_title(title.rstrip(), color=INK, fontsize=10)
     axes.tick_params(colors=INK, length=0)

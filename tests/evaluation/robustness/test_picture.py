@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bnn_jax.evaluation import corruptions
 from bnn_jax.evaluation.robustness import picture
 
 
@@ -43,11 +44,14 @@ def test_the_heat_map_has_every_corruption_at_every_severity(drawn, tmp_path, mo
     assert [label.get_text() for label in axes.get_yticklabels()] == ["zoom blur", "saturate (extra)"]
     assert [text.get_text() for text in axes.texts][-3:] == ["35.0", "95.5", "35.1"]
     assert axes.get_title() == (
-        "Error, %: toy, corruptions_last\nlast checkpoint of runs/one\nclean 4.7 %, mean over 2 of the 15 33.6 %"
+        "Error, %: toy, corruptions_last\nlast checkpoint of runs/one\nclean: 4.7 %, mean over 2 of the 15: 33.6 %"
     )
+    names = list(corruptions.COMMON)
+    picture.heat_map({**summary, "mean_over": names}, folder / "corruptions.png")
+    assert drawn[1].axes[0].get_title().endswith("clean: 4.7 %, mean over the 15: 33.6 %")
     monkeypatch.chdir(folder)
     picture.heat_map({**summary, "clean": None, "mean_over": []}, Path("corruptions_seed1.png"))
-    assert drawn[1].axes[0].get_title() == "Error, %: toy, corruptions_seed1\nlast checkpoint of runs/one"
+    assert drawn[2].axes[0].get_title() == "Error, %: toy, corruptions_seed1\nlast checkpoint of runs/one"
 
 
 def test_the_title_of_a_run_in_a_long_folder_fits(drawn, tmp_path):
@@ -57,7 +61,7 @@ def test_the_title_of_a_run_in_a_long_folder_fits(drawn, tmp_path):
     folder.mkdir(parents=True)
     picture.heat_map(summary, folder / "corruptions.png")
     title = drawn[0].axes[0].title
-    assert title.get_text().endswith("longlong/one\nmean over 1 of the 15 50.0 %")
+    assert title.get_text().endswith("longlong/one\nmean over 1 of the 15: 50.0 %")
     box = title.get_window_extent()
     assert box.x0 > 0
     assert box.x1 < drawn[0].bbox.x1
