@@ -39,18 +39,18 @@ def heat_map(summary: Mapping[str, Any], path: Path) -> None:
             column, row, f"{error:.1f}", ha="center", va="center", color="white" if error > 60 else INK, fontsize=8
         )
     of = f"{summary['checkpoint']} checkpoint of {_end('/'.join(path.resolve().parent.parts[-2:]))}"
-    clean = [f"clean: {100 * summary['clean']['error']:.1f} %"] if summary["clean"] else []
-    some = "" if len(summary["mean_over"]) == len(COMMON) else f"{len(summary['mean_over'])} of "
-    mean = (
-        [f"mean over {some}the {len(COMMON)}: {100 * summary['mean_error']['error']:.1f} %"]
-        if summary["mean_over"]
-        else []
-    )
-    title = f"Error, %: {summary['dataset']}, {path.stem}\n{of}\n{', '.join([*clean, *mean])}"
+    title = f"Error, %: {summary['dataset']}, {path.stem}\n{of}\n{_means(summary)}"
     axes.set_title(title.rstrip(), color=INK, fontsize=10)
     axes.tick_params(colors=INK, length=0)
     picture.colorbar(image, ax=axes, shrink=0.8)
     picture.savefig(path)
+
+
+def _means(summary: Mapping[str, Any]) -> str:
+    over = summary["mean_over"]
+    some = "" if len(over) == len(COMMON) else f"{len(over)} of "
+    found = {"clean": summary["clean"], f"mean over {some}the {len(COMMON)}": summary["mean_error"] if over else None}
+    return ", ".join(f"{name}: {100 * entry['error']:.1f} %" for name, entry in found.items() if entry)
 
 
 def bars(names: Sequence[str], runs: Mapping[str, Sequence[float]], title: str, path: Path) -> None:
