@@ -121,7 +121,7 @@ def main(argv: list[str]) -> None:
     parallel.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     try:
         _evaluate(argv[1:])
-    except (ValueError, FileNotFoundError, PermissionError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"eval.py: {error}")
     except KeyboardInterrupt as stopped:
         print("eval.py: stopped. The same command continues a suite.", file=sys.stderr)

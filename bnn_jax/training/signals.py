@@ -38,7 +38,7 @@ class StopRequest:
         self.signal = number
         self._restore()
         # Where a program is being compiled, the step that is waited for is half a minute away.
-        _say("Stopping after the next step, or batch of an evaluation; a second signal ends at once.")
+        _say("Stopping after the next step or batch, or run that is being opened; a second signal ends at once.")
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         del number, frame

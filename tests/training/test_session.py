@@ -24,6 +24,6 @@ def test_a_signal_while_the_first_state_is_made_stops_after_the_first_step(tmp_p
     with monkeypatch.context() as patch:
         patch.setattr(Experiment, "start_state", interrupted)
         assert session.train() == number
-    assert "Stopping after the next step, or batch of an evaluation; a second" in capfd.readouterr().err
+    assert "Stopping after the next step or batch, or run that is being opened; a second" in capfd.readouterr().err
     assert signal.getsignal(number) is before
     assert int(toy.stored(tmp_path, toy.config(epochs=1))[0].step) == 1

@@ -73,8 +73,8 @@ class Corruption:
           Images of the same shape and dtype. uint8 ones are cut to whole numbers, as those of the published sets were.
 
         Raises:
-          ValueError: If an argument is out of its range or of another form. Under a transformation the range of
-            pixels is not known: there what leaves [0, 1] is clipped.
+          ValueError: If an argument is out of its range or of another form. The range of pixels that
+            are traced is not known: there what leaves [0, 1] is clipped, and NaN passed on.
         """
         images = jnp.asarray(images)
         _check(images)

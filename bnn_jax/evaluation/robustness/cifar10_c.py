@@ -40,7 +40,7 @@ def open_suite(root: Path, names: Sequence[str], info: DatasetInfo, test: Source
     if missing:
         raise FileNotFoundError(
             f"{root}: expected CIFAR-10-C, found no {', '.join(f'{name}.npy' for name in missing)}. "
-            f"Get it from {URL} and give the unpacked folder with --data{leave_out(missing)}"
+            f"Get it from {URL} and give the unpacked folder with --data{leave_out(missing, names)}"
         )
     labels = _array(root / "labels.npy")
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or len(labels) % len(SEVERITIES):

@@ -14,7 +14,7 @@ import jax
 
 from bnn_jax.evaluation.robustness import mce
 from bnn_jax.evaluation.robustness.comparison import draw, show
-from bnn_jax.evaluation.robustness.measure import measure
+from bnn_jax.evaluation.robustness.measure import heed, measure
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, UNKNOWN, Outcomes
 from bnn_jax.evaluation.robustness.picture import heat_map
 from bnn_jax.evaluation.robustness.prepare import prepare
@@ -58,22 +58,21 @@ def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[s
     names = _short(resolved)
     folder = _writable(Path(out).expanduser() if out else resolved[0].parent)
     measured: dict[str, Outcomes] = {}
-    pictures: dict[Path, dict[str, Any]] = {}
     with StopRequest() as stop:
         # Measuring takes hours: what cannot be compared is to be known before.
-        _check_same({name: prepare(workdir, request).settings for name, workdir in zip(names, workdirs, strict=True)})
+        _check_same({name: _settings(workdir, request, stop) for name, workdir in zip(names, workdirs, strict=True)})
         for name, workdir in zip(names, workdirs, strict=True):
             if jax.process_index() == 0:
                 print(f"{workdir}:")
-            pictures[workdir / f"{request.stem}.png"], measured[name] = measure(workdir, request, stop)
+            summary, measured[name] = measure(workdir, request, stop)
+            if jax.process_index() == 0:
+                heat_map(summary, workdir / f"{request.stem}.png")
     outcomes = _alike(measured)
     summaries = {name: summarize(found) for name, found in outcomes.items()}
     compared = [name for name in names[1:] if summaries[name]["mean_over"]]
     differences = {name: difference(outcomes[names[0]], outcomes[name]) for name in compared}
     runs = {name: {**summaries[name], "difference": differences.get(name)} for name in names}
     if jax.process_index() == 0:
-        for picture, summary in pictures.items():
-            heat_map(summary, picture)
         path = folder / f"compare_{request.stem}_{_together(names)}.json"
         write_json(path, {"runs": runs})
         show(runs)
@@ -81,6 +80,13 @@ def compare(workdirs: Sequence[Path], request: Request, out: str = "") -> dict[s
         draw(runs, path.with_suffix(".png"))
         print(f"Picture and numbers: {path.with_suffix('.png')}, {path}")
     return {"runs": runs}
+
+
+def _settings(workdir: Path, request: Request, stop: StopRequest) -> dict[str, Any]:
+    found = prepare(workdir, request).settings
+    # Opening a run may take minutes.
+    heed(stop)
+    return found
 
 
 def difference(one: Outcomes, other: Outcomes) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def open_suite(root: Path, names: Sequence[str], info: DatasetInfo, test: Source
         absent = ", ".join(folder for name in missing for folder in _absent(root, name))
         raise FileNotFoundError(
             f"{root}: expected ImageNet-C, folders <corruption>/<severity>/<class>, found no {absent}. Get it from "
-            f"{URL} and give the folder with --data{leave_out(missing)}"
+            f"{URL} and give the folder with --data{leave_out(missing, names)}"
         )
 
     def find(cell: Cell) -> Source:

@@ -17,7 +17,8 @@ import numpy as np
 from jax import Array, lax
 
 from bnn_jax.data import normalize
-from bnn_jax.evaluation.robustness.outcomes import AMONG_FIVE, CLEAN, RIGHT, UNKNOWN, WRONG, Cell, Outcomes, resume
+from bnn_jax.evaluation.robustness.earlier import taken_up, tell
+from bnn_jax.evaluation.robustness.outcomes import AMONG_FIVE, CLEAN, RIGHT, UNKNOWN, WRONG, Cell, Outcomes
 from bnn_jax.evaluation.robustness.parts import Reading, Suite
 from bnn_jax.evaluation.robustness.prepare import prepare
 from bnn_jax.evaluation.robustness.progress import Steps
@@ -55,16 +56,27 @@ def measure(workdir: Path, request: Request, stop: StopRequest | None = None) ->
     Raises:
       FileNotFoundError: if `workdir` is not the folder of a run, or data or textures are not there.
       KeyboardInterrupt: with its number, after a signal that asks to stop, once what was measured is written.
+      OSError: if what was measured before is there and cannot be read.
       ValueError: if there is no checkpoint, or the data does not fit the network.
     """
     # Python drops what a signal's handler raises in a callback of its garbage collector: asked for instead.
     with StopRequest() if stop is None else nullcontext(stop) as stop:
         found = _measure(workdir, request, stop)
-        _heed(stop)
+        _raise(stop)
     return found
 
 
-def _heed(stop: StopRequest) -> None:
+def heed(stop: StopRequest) -> None:
+    """Stops if that was asked for; all processes call it equally often, and stop together.
+
+    Raises:
+      KeyboardInterrupt: with the number of the signal.
+    """
+    stop.requested(next(_ASKED))
+    _raise(stop)
+
+
+def _raise(stop: StopRequest) -> None:
     if stop.signal:
         raise KeyboardInterrupt(stop.signal)
 
@@ -73,19 +85,14 @@ def _measure(workdir: Path, request: Request, stop: StopRequest) -> tuple[dict[s
     prepared = prepare(workdir, request)
     experiment, suite, settings = prepared.experiment, prepared.suite, prepared.settings
     path = workdir / f"{request.stem}.npz"
-    outcomes = resume(path, settings, settings["names"], len(suite))
+    outcomes = taken_up(path, settings, len(suite))
     known = int(np.sum(outcomes.values != UNKNOWN))
     parallel.check_agreement("what was measured before (is the workdir shared?)", str(known))
-    if path.is_file() and not known and not outcomes.others and jax.process_index() == 0:
-        print(f"{path} holds nothing of these weights and images: it is measured anew, and will be replaced.")
-
     wanted = [cell for cell in outcomes.cells if cell != CLEAN or suite.paired is not None]
-    there = sum(outcomes.known(cell) for cell in wanted)
-    if there and jax.process_index() == 0:
-        print(f"{path}: {there} of {len(wanted)} measurements are there already. Remove it to make them anew.")
-    # While all that was opened, which may take minutes.
-    stop.requested(next(_ASKED))
-    _heed(stop)
+    if path.is_file() and jax.process_index() == 0:
+        tell(path, outcomes, wanted)
+    # Opening a run may have taken minutes.
+    heed(stop)
 
     def grown() -> bool:
         return int(np.sum(outcomes.values != UNKNOWN)) > known
@@ -160,7 +167,7 @@ def _run(
                 keep()
                 saved = time.monotonic()
         settle(0)
-    _heed(stop)
+    _raise(stop)
 
 
 def make_outcome_step(model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Callable[..., Array]:

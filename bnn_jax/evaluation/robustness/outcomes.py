@@ -46,12 +46,14 @@ class Outcomes:
       cells: the corruptions.
       values: uint8 (cells, images), of the four above.
       others: of corruptions that are measured in part and not asked for now, (images,) each: the file keeps them.
+      replaced: names of corruptions (and "clean") whose outcomes were not taken up, as they are of other images.
     """
 
     settings: dict[str, Any]
     cells: tuple[Cell, ...]
     values: np.ndarray
     others: Mapping[Cell, np.ndarray] = field(default_factory=dict)
+    replaced: tuple[str, ...] = ()
 
     def row(self, cell: Cell) -> np.ndarray:
         """Outcomes of one corruption at one severity: (images,)."""
@@ -128,6 +130,7 @@ def resume(path: Path, settings: dict[str, Any], names: Sequence[str], images: i
         return fresh
     own, own_before = settings["own_crc32"], before["own_crc32"]
     others = {name for name in own if own[name] != own_before.get(name)}
+    replaced = tuple(dict.fromkeys(name for name, _ in cells if name in others))
     old = {Cell(*cell): row for cell, row in zip(cells, values, strict=True) if cell[0] not in others}
     paired = before["paired"] if settings["paired"] is None else settings["paired"]
     settings = {**settings, "paired": paired, "own_crc32": {**own_before, **own}}
@@ -135,7 +138,7 @@ def resume(path: Path, settings: dict[str, Any], names: Sequence[str], images: i
     known = blank({**settings, "names": names}, names, images)
     for cell in known.cells:
         known.row(cell)[:] = old.pop(cell, UNKNOWN)
-    return replace(known, others=old)
+    return replace(known, others=old, replaced=replaced)
 
 
 def _whole(name: str, rows: Mapping[Cell, np.ndarray]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bnn_jax.data import Source, eval_batches
-from bnn_jax.evaluation.corruptions import ALL, SEVERITIES
+from bnn_jax.evaluation.corruptions import SEVERITIES
 from bnn_jax.evaluation.robustness.identity import checksum, sample_checksum
 from bnn_jax.evaluation.robustness.outcomes import CLEAN, Cell, Outcomes
 from bnn_jax.evaluation.robustness.parts import Part, Reading, Tail
@@ -88,7 +88,7 @@ def check_folder(root: Path, url: str) -> None:
         )
 
 
-def leave_out(missing: Sequence[str]) -> str:
-    """What to add to a refusal for missing corruptions: how to do without them."""
-    names = [name for name in missing if name in ALL]
-    return f"; or --leave_out {','.join(names)}" if len(names) == len(missing) else ""
+def leave_out(missing: Sequence[str], wanted: Sequence[str]) -> str:
+    """What to add to a refusal for missing corruptions: how to do without them, if others are there."""
+    there = set(wanted) - set(missing)
+    return f"; or add {','.join(missing)} to --leave_out" if there and set(missing) <= set(wanted) else ""

@@ -45,7 +45,7 @@ class Request:
         if unknown:
             raise ValueError(
                 f"expected corruptions to leave out of {', '.join(corruptions.ALL)}; found {unknown[0]!r}"
-                f"{nearest(unknown[0], list(corruptions.ALL))}"
+                f"{nearest(unknown[0].strip().lower(), list(corruptions.ALL))}"
             )
         if not self.names:
             raise ValueError("expected a corruption to measure, found that all of them are left out")

@@ -101,7 +101,7 @@ class TestIdentity:
 
 def test_missing_files_are_named(arrays):
     (arrays / "snow.npy").unlink()
-    with pytest.raises(FileNotFoundError, match=r"found no snow\.npy\. .* with --data; or --leave_out snow$"):
+    with pytest.raises(FileNotFoundError, match=r"found no snow\.npy\. .* with --data; or add snow to --leave_out$"):
         cifar10_c.open_suite(arrays, NAMES, CIFAR, clean())
     with pytest.raises(ValueError, match="CIFAR-10-C is for networks of CIFAR-10"):
         cifar10_c.open_suite(arrays, NAMES, replace(CIFAR, image_shape=(28, 28, 3)), clean())

@@ -84,12 +84,16 @@ def test_other_classes_are_refused(folders):
     gray = DatasetInfo("digits", 10, (8, 8, 1), (0.5,), (0.2,), tuple("0123456789"))
     with pytest.raises(ValueError, match=r"this run's data is digits, images of shape \(8, 8, 1\)$"):
         imagenet_c.open_suite(folders / "nowhere", NAMES, gray, Absent(4))
-    with pytest.raises(FileNotFoundError, match=r"found no frost\. Get it from .* with --data; or --leave_out frost$"):
+    with pytest.raises(FileNotFoundError, match=r"found no frost\. Get it .*; or add frost to --leave_out$"):
         imagenet_c.open_suite(folders, ("fog", "frost"), PHOTOS, Absent(4))
     [place] = folders.glob("**/snow/3")
     place.rename(place.with_name("three"))
-    with pytest.raises(FileNotFoundError, match=r"found no (weather/)?snow/3, frost\. .* or --leave_out snow,frost$"):
+    with pytest.raises(
+        FileNotFoundError, match=r"found no (weather/)?snow/3, frost\. .* add snow,frost to --leave_out$"
+    ):
         imagenet_c.open_suite(folders, ("fog", "snow", "frost"), PHOTOS, Absent(4))
+    with pytest.raises(FileNotFoundError, match=r"found no frost\. Get it .* and give the folder with --data$"):
+        imagenet_c.open_suite(folders, ("frost",), PHOTOS, Absent(4))
 
 
 def test_folders_are_known_by_their_pixels_and_listed_once(folders, monkeypatch):

@@ -260,3 +260,9 @@ def test_what_is_there_already_is_told(folder, capsys):
     assert "there already" not in capsys.readouterr().out
     measure.measure(folder, request)
     assert "corruptions.npz: 6 of 6 measurements are there already. Remove it to" in capsys.readouterr().out
+    with np.load(folder / "corruptions.npz") as stored:
+        arrays = dict(stored)
+    arrays["values"][2:4, 100:] = UNKNOWN
+    np.savez(folder / "corruptions.npz", **arrays)
+    measure.measure(folder, request)
+    assert "4 of 6 measurements are there already, and 2 in part. Remove it to" in capsys.readouterr().out

@@ -38,7 +38,7 @@ def of_published(folder, names=("fog", "snow")):
     return Request("cifar10_c", str(folder), tuple(name for name in corruptions.ALL if name not in names))
 
 
-def test_they_are_known_wherever_they_lie(folder, tmp_path, recorded):
+def test_they_are_known_wherever_they_lie(folder, tmp_path, recorded, capsys):
     published_cifar(tmp_path / "here")
     _, first = measure.measure(folder, of_published(tmp_path / "here"))
     recorded.clear()
@@ -47,8 +47,10 @@ def test_they_are_known_wherever_they_lie(folder, tmp_path, recorded):
     assert not recorded
     images, _ = published_cifar(tmp_path / "other", seed=2)
     np.save(tmp_path / "there" / "snow.npy", images["snow"])
+    capsys.readouterr()
     _, again = measure.measure(folder, of_published(tmp_path / "there"))
     assert recorded == {"snow"}
+    assert "cifar10_c.npz: of other images than these, and measured anew: snow.\n" in capsys.readouterr().out
     assert np.any(again.values != first.values)
 
 

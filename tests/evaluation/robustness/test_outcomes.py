@@ -127,6 +127,7 @@ class TestResume:
             if again.known(cell):
                 np.testing.assert_array_equal(again.row(cell), found.row(cell))
         assert again.settings["own_crc32"] == {"snow": 1, "fog": told}
+        assert again.replaced == (() if kept else ("fog",))
 
     def test_a_damaged_file_begins_anew(self, tmp_path):
         measured().save(tmp_path / "a.npz")

@@ -68,6 +68,28 @@ MEASURE = f"""
 """
 
 
+UNREADABLE = """
+    import sys
+    from pathlib import Path
+
+    from bnn_jax.evaluation.robustness import earlier, measure
+    from bnn_jax.training import parallel
+
+    port, process, folder = *sys.argv[1:3], Path(sys.argv[3])
+    parallel.initialize(f"localhost:{port}", 2, int(process))
+
+    def failing(*_):
+        raise OSError(5, "Input/output error")
+
+    if process == "1":
+        earlier.resume = failing
+    try:
+        measure.measure(folder, measure.Request())
+    except OSError as error:
+        print(error, flush=True)
+"""
+
+
 UNWRITABLE = """
     import sys
     from pathlib import Path
@@ -103,7 +125,7 @@ def test_two_processes_stop_continue_and_find_what_one_finds(tmp_path):
     assert again == summary
 
 
-@pytest.mark.parametrize(("when", "least"), [("within", 5), ("between", 1)])
+@pytest.mark.parametrize(("when", "least"), [("within", 5), ("between", 0)])
 def test_a_signal_to_one_process_stops_both_after_the_same_batch(tmp_path, when, least):
     """Within a measurement, or between two of one process."""
     folder = run(tmp_path / "two")
@@ -113,9 +135,18 @@ def test_a_signal_to_one_process_stops_both_after_the_same_batch(tmp_path, when,
     assert stopped == "stopped"
     number = int(recorded.split()[-1])
     assert least <= number < 33
+    if not number:
+        assert not (folder / "corruptions.npz").exists()
+        return
     with np.load(folder / "corruptions.npz") as stored:
         # Of the 359 images' batches of 120 the last one is filled up.
         assert np.sum(stored["values"] != outcomes.UNKNOWN) in {120 * number - n for n in range(number + 1)}
+
+
+def test_where_one_cannot_read_what_was_measured_neither_measures(tmp_path):
+    first, second = run_two(UNREADABLE, run(tmp_path / "two"))
+    assert "found that it cannot be read (by another process). Try again, or move it away" in first
+    assert "found that it cannot be read ([Errno 5] Input/output error). Try again" in second
 
 
 def test_where_the_first_cannot_write_neither_measures(tmp_path):

@@ -22,7 +22,7 @@ def test_a_request_names_its_files():
     [
         ({"suite": "weather"}, "expected a suite of"),
         ({"leave_out": ("rain",)}, r"leave out of gaussian_noise.* found 'rain'$"),
-        ({"leave_out": ("snow", "Fogg")}, r"found 'Fogg' \(did you mean 'fog'\?\)$"),
+        ({"leave_out": ("snow", "FOGG")}, r"found 'FOGG' \(did you mean 'fog'\?\)$"),
         ({"leave_out": tuple(corruptions.ALL)}, "found that all of them are left out"),
         ({"suite": "cifar10_c"}, "needs the folder of its images: --data DIR"),
         ({"images": "there"}, "leave --data out"),

@@ -20,21 +20,25 @@ class Collected:
 
 @pytest.mark.parametrize("runs", ["one", "several"])
 def test_a_signal_while_a_run_is_opened_is_heeded(tmp_path, recorded, monkeypatch, runs):
+    opened = []
+
     def opening(*arguments):
+        opened.append(arguments)
         found = prepare.prepare(*arguments)
-        monkeypatch.setattr(measure, "prepare", prepare.prepare)
-        monkeypatch.setattr(compare, "prepare", prepare.prepare)
-        Collected()
+        if len(opened) == 1:
+            Collected()
         return found
 
     folder = run(tmp_path / "one")
-    asked, ask = {
-        "one": (measure, lambda: report.robustness(folder, REQUEST)),
-        "several": (compare, lambda: compare.compare([folder, run(tmp_path / "two", seed=1)], REQUEST)),
+    ask = {
+        "one": lambda: report.robustness(folder, REQUEST),
+        "several": lambda: compare.compare([folder, run(tmp_path / "two", seed=1)], REQUEST),
     }[runs]
-    monkeypatch.setattr(asked, "prepare", opening)
+    for module in (measure, compare):
+        monkeypatch.setattr(module, "prepare", opening)
     with pytest.raises(KeyboardInterrupt) as stopped:
         ask()
     assert stopped.value.args == (signal.SIGINT,)
     assert not recorded
+    assert len(opened) == 1
     assert not list(tmp_path.glob("*/corruptions*"))
