@@ -18,6 +18,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from bnn_jax.evaluation import oscillation, report, spectral, weights
+from bnn_jax.evaluation.corruptions import ALL
 from bnn_jax.evaluation.robustness.compare import compare
 from bnn_jax.evaluation.robustness.report import robustness
 from bnn_jax.evaluation.robustness.request import GENERATED, SUITES, Request
@@ -38,7 +39,7 @@ _REPORT = flags.DEFINE_enum("report", "accuracy", list(REPORTS), "What to find o
 _AGAINST = flags.DEFINE_string("against", "", f"Folder of another run to compare with ({', '.join(COMPARING)}).")
 _SUITE = flags.DEFINE_enum("suite", None, list(SUITES), "Corrupted images to measure it on, instead of a report.")
 _IMAGES = flags.DEFINE_string("data", "", "Folder of the suite's images, for cifar10_c and imagenet_c.")
-_LEAVE_OUT = flags.DEFINE_list("leave_out", [], "Corruptions of the suite not to measure.")
+_LEAVE_OUT = flags.DEFINE_list("leave_out", [], f"Corruptions of the suite not to measure, of {', '.join(ALL)}.")
 _CHECKPOINT = flags.DEFINE_enum(
     "checkpoint", "best", ["best", "last"], f"Of a suite, or a report ({', '.join(OF_A_CHECKPOINT)}): which to measure."
 )
@@ -90,7 +91,7 @@ def _check_flags(folders: list[str]) -> None:
     if _COMPARE.value and (_WORKDIR.value or not _SUITE.value):
         raise ValueError("--compare takes folders of runs and a --suite, and no --workdir")
     if not _COMPARE.value and folders:
-        raise ValueError(f"unexpected arguments: {folders}")
+        raise ValueError(f"unexpected arguments: {folders} (no space after a comma)")
     if not _COMPARE.value and not _WORKDIR.value:
         raise ValueError("--workdir is needed: the folder of a run")
     if _AGAINST.value and _REPORT.value not in COMPARING:

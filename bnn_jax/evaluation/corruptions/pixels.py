@@ -58,7 +58,8 @@ def _jpeg(x: Array, draws: None, quality: Array) -> Array:
 
     result = jax.ShapeDtypeStruct(x.shape, jnp.uint8)
     stored = jax.pure_callback(on_host, result, to_bytes(x).astype(jnp.uint8), quality, vmap_method="broadcast_all")
-    return stored / 255.0
+    # The codec would make black of NaN.
+    return jnp.where(jnp.isnan(x), x, stored / 255.0)
 
 
 def _quality(rows: Rows, shape: Shape) -> np.ndarray:

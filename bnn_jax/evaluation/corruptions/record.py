@@ -76,7 +76,9 @@ class Corruption:
           ValueError: If an argument is out of its range or of another form. The range of pixels that
             are traced is not known: there what leaves [0, 1] is clipped, and NaN passed on.
         """
-        images = jnp.asarray(images)
+        # Under jit NumPy's arrays would be traced, whose values are not known.
+        with jax.ensure_compile_time_eval():
+            images = jnp.asarray(images)
         _check(images)
         batch = images if images.ndim == 4 else images[None]
         _check_key(key, len(batch))
@@ -177,7 +179,8 @@ def _chosen(severity: ArrayLike, batch: Array) -> int | Array:
     """
     if isinstance(severity, int | np.integer) and not isinstance(severity, bool):
         return int(severity)
-    chosen = jnp.asarray(severity)
+    with jax.ensure_compile_time_eval():
+        chosen = jnp.asarray(severity)
     if not jnp.issubdtype(chosen.dtype, jnp.integer) or chosen.shape not in ((), batch.shape[:1]):
         raise ValueError(
             f"expected a severity, an integer of 1 to 5, or {len(batch)}: one for each image, found {chosen.dtype} of "

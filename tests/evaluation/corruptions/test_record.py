@@ -111,9 +111,21 @@ def test_images_that_a_traced_function_closes_over_are_known():
     np.testing.assert_array_equal(jax.jit(lambda key: corruptions.gaussian_noise(key, x, severities))(KEY), expected)
     _, scanned = jax.lax.scan(lambda carry, key: (carry, corruptions.gaussian_noise(key, x, severities)), 0, KEY[None])
     np.testing.assert_array_equal(scanned[0], expected)
-    outside = x + 3
-    with pytest.raises(ValueError, match="found values from"):
-        jax.jit(lambda key: corruptions.contrast(key, outside))(KEY)
+    for outside in (x + 3, np.asarray(x) + 3):
+        with pytest.raises(ValueError, match="found values from"):
+            jax.jit(lambda key, x=outside: corruptions.contrast(key, x))(KEY)
+    for other in (jnp.array([1, 2, 9]), np.array([1, 2, 9])):
+        with pytest.raises(ValueError, match="found 9"):
+            jax.jit(lambda key, severity=other: corruptions.contrast(key, x, severity))(KEY)
+
+
+@pytest.mark.parametrize("name", ["jpeg_compression", "gaussian_blur", "contrast"])
+def test_within_jit_nan_is_passed_on(name):
+    x = np.array(images() / np.float32(255))
+    x[1, 2, 3, 0] = np.nan
+    found = np.asarray(jax.jit(lambda x: corruptions.ALL[name](KEY, x, 3))(x))
+    assert np.isnan(found[1, 2, 3, 0])
+    assert not np.isnan(found[[0, 2]]).any()
 
 
 def test_a_single_image_takes_the_key_itself():
