@@ -73,8 +73,8 @@ class Corruption:
           Images of the same shape and dtype. uint8 ones are cut to whole numbers, as those of the published sets were.
 
         Raises:
-          ValueError: If an argument is out of its range or of another form. The range of pixels that
-            are traced is not known: there what leaves [0, 1] is clipped, and NaN passed on.
+          ValueError: If an argument is out of its range or of another form. Of pixels that are
+            traced the range is not known: there what leaves [0, 1] is clipped, and NaN passed on.
         """
         # Under jit NumPy's arrays would be traced, whose values are not known.
         with jax.ensure_compile_time_eval():
@@ -204,8 +204,9 @@ def _check(images: Array) -> None:
     if images.dtype != jnp.uint8 and not isinstance(images, Tracer):
         # Images that a traced function closes over are known too.
         with jax.ensure_compile_time_eval():
+            least, largest = float(jnp.min(images)), float(jnp.max(images))
             # Least and largest do not tell: on some devices they pass NaN over.
-            has_nan, least, largest = (float(of(images)) for of in (_has_nan, jnp.min, jnp.max))
+            has_nan = bool(jnp.isnan(images).any())
         if has_nan:
             raise ValueError("expected floating images in [0, 1], found NaN: mend what made it")
         if least < -_SLACK or largest > 1.0 + _SLACK:
@@ -213,10 +214,6 @@ def _check(images: Array) -> None:
                 f"expected floating images in [0, 1], found values from {least:g} to {largest:g}: corrupt them before "
                 "they are normalized; divide 0 to 255 by 255"
             )
-
-
-def _has_nan(images: Array) -> Array:
-    return jnp.isnan(images).any()
 
 
 def no_draws(key: Array, shape: Shape) -> None:

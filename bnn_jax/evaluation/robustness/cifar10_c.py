@@ -49,13 +49,14 @@ def open_suite(root: Path, names: Sequence[str], info: DatasetInfo, test: Source
             f"{labels.dtype} of shape {labels.shape}"
         )
     count = len(labels) // len(SEVERITIES)
-    others = [s for s, part in zip(SEVERITIES, labels.reshape(5, count), strict=True) if np.any(part != labels[:count])]
+    each = labels.reshape(len(SEVERITIES), count)
+    others = [s for s, part in zip(SEVERITIES, each, strict=True) if np.any(part != each[0])]
     if others:
         raise ValueError(
             f"{root / 'labels.npy'}: expected the same {count:,} labels for each severity, found others for severity "
             f"{', '.join(map(str, others))}. Get it again from {URL}"
         )
-    first, clean = labels[:count].astype(np.int64), labels_of(test)
+    first, clean = each[0].astype(np.int64), labels_of(test)
     if not isinstance(test, Absent) and len(test) != count:
         raise ValueError(
             f"{root / 'labels.npy'}: expected labels of the run's own {len(test):,} test images for each of 5 "
